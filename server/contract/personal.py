@@ -5,11 +5,13 @@ store names and codes are kept. Coordinates are rounded to about 100 m.
 """
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from functools import cache
 from typing import Final
 
 from server.contract import words
 from server.dispatch.model import ERASED
+from server.dispatch.names import with_ascii_digits
 
 PERSONAL: Final = frozenset(
     {"address", "name", "phone", "notes", "note", "endNote", "acknowledgementNote", "pin", "text"}
@@ -39,16 +41,47 @@ def without_people(value: object) -> object:
     return value
 
 
-def phones_in(value: object) -> Iterator[str]:
-    """Every phone in this JSON value, at any depth."""
-    if isinstance(value, dict):
-        if isinstance(value.get("phone"), str):
-            yield value["phone"]
-        for held in value.values():
-            yield from phones_in(held)
-    elif isinstance(value, list):
-        for held in value:
-            yield from phones_in(held)
+def phone_digits(text: str) -> str:
+    """The digits to compare a phone by: +49 30 …, +49 (0)30 … and 0049 30 … are one phone."""
+    return re.sub("^00", "", re.sub("[^0-9]", "", with_ascii_digits(text).replace("(0)", "")))
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    """A digit -> the class of its characters in all scripts. Those of the planes above have no digits."""
+    found: dict[str, str] = {}
+    for sign in re.findall(r"\d", "".join(map(chr, range(0x20000)))):
+        digit = str(unicodedata.decimal(sign))
+        found[digit] = found.get(digit, "") + sign
+    return {digit: f"[{signs}]" for digit, signs in found.items()}
+
+
+def phone_pattern(digits: str) -> str:
+    """A regular expression, for PostgreSQL too, that finds a phone with these digits, also of other scripts, in a text.
+
+    It finds a little too much: the zero of 49 (0) 30 may be one of the digits or not.
+    """
+    between = r"([^0-9A-Za-z]|\(0\)){0,5}"
+    spellings = _spellings()
+    return "(^|[^0-9])(00)?" + between.join(spellings[digit] for digit in digits) + "([^0-9]|$)"
+
+
+def names_phone(value: object, digits: str) -> bool:
+    """Whether a phone field in this JSON value is this phone, or any other personal text or reason contains it."""
+    pattern = re.compile(f"(?<![0-9])(00)?{'[^0-9A-Za-z]{0,5}'.join(digits)}(?![0-9])")
+
+    def is_named(name: str | None, held: object) -> bool:
+        if isinstance(held, dict):
+            return any(is_named(key, inner) for key, inner in held.items())
+        if isinstance(held, list):
+            return any(is_named(name, inner) for inner in held)
+        if not isinstance(held, str) or name not in PERSONAL | REASONS:
+            return False
+        if name == "phone":
+            return phone_digits(held) == digits
+        return pattern.search(with_ascii_digits(held).replace("(0)", "")) is not None
+
+    return is_named(None, value)
 
 
 def _field(name: str, value: object) -> object:

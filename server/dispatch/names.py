@@ -1,5 +1,5 @@
-"""Texts that people type. Names of zones and tags: spellings with the same key are one name. Blanks, zero-width
-characters and byte order marks alone are no text.
+"""Texts that people type: a digit is the same in any script. Names of zones and tags: spellings with the same key are
+one name. Blanks, zero-width characters and byte order marks alone are no text.
 """
 
 import re
@@ -13,11 +13,17 @@ INVISIBLE: Final = (
 )
 """The inside of a class of a regular expression: characters that nobody can see."""
 _seen = re.compile(f"[^{INVISIBLE}]").search
+_other_digit = re.compile(r"[^\D0-9]")
 
 
 def visible(text: str | None) -> str | None:
     """The text without blanks around it, or None if there is nothing to see."""
     return text.strip() if text and _seen(text) else None
+
+
+def with_ascii_digits(text: str) -> str:
+    """The text with 0 to 9 for the digits of other scripts, such as full-width or Arabic ones."""
+    return text if text.isascii() else _other_digit.sub(lambda found: str(unicodedata.decimal(found[0])), text)
 
 
 @lru_cache(maxsize=16_384)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.model import Delivery, Driver, Place
-from server.dispatch.names import name_key, spelling
+from server.dispatch.names import name_key, spelling, with_ascii_digits
 from server.dispatch.offers import has_all
 from server.dispatch.shapes import (
     LARGEST_KM2,
@@ -409,3 +409,8 @@ def test_a_person_may_pick_from_the_zones_that_help_at_any_time(zone: str, refus
 
 def test_the_world_of_before_knows_no_zones() -> None:
     assert a_world().zones is NO_ZONES
+
+
+def test_a_digit_is_the_same_in_any_script() -> None:
+    assert with_ascii_digits("+\uff14\uff19 (\u0660)30 \u096b5\u00b2 a\u00df") == "+49 (0)30 55\u00b2 a\u00df"
+    assert with_ascii_digits("+49 30") == "+49 30"

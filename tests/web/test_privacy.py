@@ -1,15 +1,18 @@
 """Nothing in the database names an erased person, by request or a set time after the end of their delivery."""
 
+import asyncio
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 import pytest
 
-from server.store.jobs.erasing import erase_due, run_erasing
+from server.store.jobs.erasing import ALONE, erase_due, run_erasing
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
+from tests.waiting import until
 from tests.web.conftest import DROPOFF, Check, Site
 from tests.web.test_refusals import TABLES
 
@@ -229,7 +232,10 @@ async def test_a_phone_that_was_there_between_two_changes_is_found_in_webhooks(s
     assert "555-0122" not in str(await everything(site))
 
 
-FORMS = (PHONE, "0049305550142", "+49 (0)30 555 01 42", "0049 (0)30 / 5550142")
+FORMS = (
+    PHONE, "0049305550142", "+49 (0)30 555 01 42", "0049 (0)30 / 5550142", "+\uff14\uff19 \uff13\uff10 5550142",
+    "+\u0664\u0669 \u0663\u0660 \u0665\u0665\u0665 0142", "+49 (\uff10)30 5550142",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("stored", FORMS)
@@ -239,6 +245,86 @@ async def test_a_phone_is_one_in_all_its_forms(site: Site, stored: str) -> None:
         await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
         erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": phone}))
         assert erased["deliveries"] == (1 if phone in FORMS else 0), phone
+
+
+TEXTS: Final[tuple[Callable[[str], dict[str, Any]], ...]] = (
+    lambda text: {"notes": text},
+    lambda text: {"dropoff": PLACE | {"notes": text}},
+    lambda text: {"pickup": PLACE | {"name": text}},
+)
+
+
+@pytest.mark.parametrize("phone", ["+49 172 6612345", "0049 (0)172/66 12 345", "+49 172 \uff16\uff16\u0661\u0662345"])
+async def test_an_order_that_names_a_phone_in_any_text_is_erased(site: Site, phone: str) -> None:
+    """Of two orders each, one names the phone and one does not, or has one digit more: in a text, in notes that are
+    gone, or in the reasons of a reassignment and a cancellation.
+    """
+    await good(site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks"}))
+    kept = {}
+    for fields in TEXTS:
+        for text in (f"Zoe: ring {phone}, twice", f"Ann: ring {phone}6, twice"):
+            order = await site.delivery(**fields(text))
+            await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
+            kept[order["id"]] = text.startswith("Ann")
+    for notes in (f"Zoe {phone}", "nobody"):
+        order = await site.delivery(notes="quick")
+        await change(site, order, notes=notes)
+        await change(site, order, notes="quick")
+        await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
+        kept[order["id"]] = "Zoe" not in notes
+    dan = await site.driver("Dan", at_work=True)
+    for reason in (f"Zoe {phone} said no", "sold out"):
+        order, job = await site.assignment(dan)
+        taken = {"reason": reason, "version": job["version"], "driverId": None, "pauseDriver": True}
+        await good(site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=taken))
+        await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": f"{reason}!"}))
+        kept[order["id"]] = "Zoe" not in reason
+        await good(dan.post("/availability/resume"))
+    erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": "+49 (0)172 6612345"}))
+    assert (erased["deliveries"], erased["later"]) == (5, 0)
+    left = await everything(site)
+    assert "Zoe" not in str(left)
+    assert {key: row["fingerprint"] != "erased" for key, row in left["deliveries"].items()} == {
+        str([key]): kept[key] for key in kept
+    }
+
+
+async def test_a_phone_is_stored_with_the_digits_that_are_searched_for(site: Site) -> None:
+    phone = "+\uff14\uff19 30 \u0665\u0665\u0665 0142"
+    wanted = site.order(dropoff=PLACE | {"phone": phone})
+    order = await good(site.shop.post("/deliveries", json=wanted))
+    assert order["dropoff"]["phone"] == "+49 30 555 0142"
+    assert (await site.shop.post("/deliveries", json=wanted)).status_code == 200, "it is the same order"
+    await change(site, order, pickup=PLACE | {"phone": phone})
+    assert (await good(site.shop.get(f"/deliveries/{order['id']}")))["pickup"]["phone"] == "+49 30 555 0142"
+    dan = await site.driver("Dan", phone=phone)
+    assert (await good(site.vic.get(f"/drivers/{dan.id}")))["phone"] == "+49 30 555 0142"
+    await good(site.ada.patch(f"/drivers/{dan.id}", json={"phone": phone.replace("0142", "\uff10143")}))
+    assert (await good(site.vic.get(f"/drivers/{dan.id}")))["phone"] == "+49 30 555 0143"
+
+
+async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(site: Site) -> None:
+    pool = site.node.app.state.node.database.pool
+    for _ in range(4):
+        order = await site.delivery(dropoff=DROPOFF | {"phone": PHONE})
+        await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(ALONE)
+
+        async def erase() -> dict[str, int]:
+            return dict(await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE})))
+
+        requests = [asyncio.create_task(erase()) for _ in range(2)]
+
+        async def all_wait() -> bool:
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return int(await pool.fetchval(waiting)) == len(requests)
+
+        await until(all_wait)
+        await connection.execute("SELECT pg_advisory_unlock_all()")
+    answers = [await request for request in requests]
+    assert sorted(answer["deliveries"] for answer in answers) == [0, 4]
+    assert {answer["later"] for answer in answers} == {0}
 
 
 async def test_what_was_erased_can_be_read_and_its_order_is_known_again(

@@ -8,10 +8,9 @@ them, and in any case a set time after they were written.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -20,7 +19,7 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
-from server.contract.personal import phones_in
+from server.contract.personal import names_phone, phone_digits, phone_pattern
 from server.dispatch.model import ERASED
 from server.settings import Settings
 from server.store.clock import time_at
@@ -43,6 +42,11 @@ BATCH: Final = 50
 """Deliveries in one transaction, each with about 20 events."""
 CHAT_BATCH: Final = 500
 """Messages in one transaction."""
+SEARCHED: Final = 500
+"""Deliveries that one statement searches for a phone."""
+NO_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""Before every id."""
+PARTS: Final = ("address", "name", "phone", "notes")
 REST_SECONDS: Final = 0.05
 REST_FACTOR: Final = 4.0
 """The pause after a batch, as a multiple of its time."""
@@ -65,38 +69,35 @@ SELECT d.id::text FROM erasures e JOIN deliveries d ON d.id = e.delivery_id
 WHERE {_OVER} AND ($1::uuid[] IS NULL OR d.id = ANY ($1)) ORDER BY d.id LIMIT {BATCH} {_LOCK}"""  # noqa: S608
 
 
-def phone_digits(text: str) -> str:
-    """The digits to compare a phone by: +49 30 …, +49 (0)30 … and 0049 30 … are one phone."""
-    return re.sub("^00", "", re.sub("[^0-9]", "", text.replace("(0)", "")))
-
-
-def _digits(text: str) -> str:
-    return f"regexp_replace(regexp_replace(replace({text}, '(0)', ''), '[^0-9]', '', 'g'), '^00', '')"
-
-
-_PHONES: Final = (
-    "d.pickup_phone", "d.dropoff_phone", "d.posted->'pickup'->>'phone'", "d.posted->'dropoff'->>'phone'",
-    "d.details->'store'->>'phone'",
-)  # fmt: skip
-"""Also the phones in the first request, before a change."""
-# In two parts, because each uses another index.
-FIND: Final = "\nUNION ALL\n".join(
-    f"SELECT d.id::text FROM deliveries d WHERE {which} AND $1 IN ({', '.join(map(_digits, _PHONES))})"  # noqa: S608
-    for which in (_LEFT, "d.status IN ('SCHEDULED', 'READY', 'ASSIGNED', 'PICKED_UP', 'RETURNING')")
+_CONTACTS: Final = ", ".join(
+    f"'{end}', jsonb_build_object(" + ", ".join(f"'{part}', d.{end}_{part}" for part in PARTS) + ")"
+    for end in ("pickup", "dropoff")
 )
+NEXT: Final = f"""
+SELECT d.id::text FROM deliveries d WHERE d.fingerprint <> '{ERASED}' AND d.id > $1 ORDER BY d.id LIMIT {SEARCHED}"""  # noqa: S608
+NAMED: Final = f"""
+SELECT t.id::text, t.document FROM (
+    SELECT d.id,
+        jsonb_build_object({_CONTACTS}, 'notes', d.notes, 'posted', d.posted, 'details', d.details)::text AS document
+    FROM deliveries d WHERE d.id = ANY ($1::uuid[])
+    UNION ALL SELECT e.delivery_id, e.data::text FROM events e WHERE e.delivery_id = ANY ($1::uuid[])
+) AS t WHERE t.document ~ $2"""  # noqa: S608
+"""What may name a phone, by its pattern: also the first request, and every text of an event."""
 CHANGED: Final = f"""
 SELECT DISTINCT e.delivery_id::text FROM events e JOIN deliveries d ON d.id = e.delivery_id
-WHERE e.type = 'delivery.changed' AND e.data->'fields' ?| ARRAY['pickup', 'dropoff'] AND d.fingerprint <> '{ERASED}'
+WHERE e.type = 'delivery.changed' AND e.data->'fields' ?| ARRAY['pickup', 'dropoff', 'notes']
+    AND d.fingerprint <> '{ERASED}'
 ORDER BY 1"""  # noqa: S608
-"""Deliveries whose places were changed: a phone may be only in what was sent about them in between."""
+"""Deliveries whose places or notes were changed: a phone may be only in what was sent about them in between."""
 REQUEST: Final = """
 INSERT INTO erasures (delivery_id, requested_at, requested_by)
 SELECT id, clock_timestamp(), $2 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING"""
 LATER: Final = "SELECT count(*) FROM erasures WHERE delivery_id = ANY ($1::uuid[])"
+ALONE: Final = "SELECT pg_advisory_lock(hashtext('callboard erasing of a person'))"
+"""Until the connection is closed. Each request then counts what it changed itself."""
 
 
-CHAT_WITH_PHONE: Final = f"""
-SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND strpos({_digits("text")}, $1) > 0"""  # noqa: S608
+CHAT_WITH_PHONE: Final = "SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND text ~ $1"
 CHAT_DUE: Final = (
     f"SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND at <= $1 ORDER BY at LIMIT {CHAT_BATCH}"  # noqa: S608
 )
@@ -168,27 +169,45 @@ async def would_be_erased(pool: Pool, settings: Settings, *, now: datetime | Non
 
 
 async def erase_person(database: Database, phone: str, requested_by: str | None) -> Erased:
-    """Erase the deliveries with this phone, in any of its forms, or record them to be erased at their end.
+    """Erase the deliveries that have or name this phone, in any of its forms, or record them to be erased at their end.
 
-    Raises what the database raises. After a failure the node with the lease erases what was recorded.
+    One request at a time, on all nodes. Raises what the database raises, also if others take too long. After a failure
+    the node with the lease erases what was recorded.
     """
     rows: Counter[str] = Counter()
     digits = phone_digits(phone)
+    pattern = phone_pattern(digits)
     connection = await database.connect_for_privacy()
     try:
         await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'")
-        ids = [row[0] for row in await connection.fetch(FIND, digits, timeout=SEARCH_SECONDS)]
-        await _erase_requested(connection, ids, requested_by, rows)
+        await connection.execute(ALONE, timeout=SEARCH_SECONDS)
+        ids: list[str] = []
+        async for found in _naming(connection, digits, pattern):
+            await _erase_requested(connection, found, requested_by, rows)
+            ids += found
         async with asyncio.timeout(SEARCH_SECONDS):
             others = await _changed_with(connection, digits, frozenset(ids))
         await _erase_requested(connection, others, requested_by, rows)
         ids += others
         async with connection.transaction():
-            await erase_chat(connection, rows, CHAT_WITH_PHONE, digits)
+            await erase_chat(connection, rows, CHAT_WITH_PHONE, pattern)
         later = await connection.fetchval(LATER, ids, timeout=STATEMENT_SECONDS)
     finally:
         await connection.close()
     return Erased(rows, later)
+
+
+async def _naming(connection: Connection, digits: str, pattern: str) -> AsyncIterator[list[str]]:
+    """The deliveries that are not erased and have or name this phone, part by part. The pattern finds it, or a little
+    more: ids, times and points of a document have digits too.
+    """
+    after = NO_ID
+    while ids := [row[0] for row in await connection.fetch(NEXT, after, timeout=SEARCH_SECONDS)]:
+        after = ids[-1]
+        read = await connection.fetch(NAMED, ids, pattern, timeout=SEARCH_SECONDS)
+        named = {row[0] for row in read if names_phone(decode(row[1]), digits)}
+        if named:
+            yield sorted(named)
 
 
 async def _erase_requested(
@@ -211,7 +230,7 @@ async def _changed_with(connection: Connection, digits: str, known: Collection[s
         sent += await connection.fetch(
             MESSAGES.read, ids, [f"%{delivery}%" for delivery in ids], timeout=STATEMENT_SECONDS
         )
-        bodies = [row[1] for row in sent if any(phone_digits(phone) == digits for phone in phones_in(decode(row[1])))]
+        bodies = [row[1] for row in sent if names_phone(decode(row[1]), digits)]
         found += [delivery for delivery in ids if any(delivery in body for body in bodies)]
     return found
 

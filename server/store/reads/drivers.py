@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.dispatch.model import ActorType, Availability, Driver
+from server.dispatch.names import with_ascii_digits
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import DRIVER_COLUMNS, driver_from
@@ -128,7 +129,8 @@ async def find_known(pool: Pool, refs: Sequence[str], phones: Sequence[str], nam
 
 
 def digits_of(phone: str | None) -> str:
-    return "".join(sign for sign in phone or "" if sign in "0123456789")
+    """Its digits, of any script, as 0 to 9."""
+    return "".join(sign for sign in with_ascii_digits(phone or "") if sign in "0123456789")
 
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:

@@ -18,7 +18,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Delivery, Place
 from server.dispatch.money import is_currency
-from server.dispatch.names import name_key, spelling
+from server.dispatch.names import name_key, spelling, with_ascii_digits
 from server.dispatch.zones import DEFAULT_ZONE
 from server.dispatcher.search_on_request import NoDriverFound, NotChosen
 from server.ids import new_id
@@ -82,7 +82,8 @@ _ADDED: Final = ("requirements", "promisedAt", "proofRequired", "pin", "tipCents
 
 
 def _place(place: s.Place) -> Place:
-    return Place(place.lat, place.lon, place.address, place.name, place.phone, place.notes)
+    phone = with_ascii_digits(place.phone) if place.phone is not None else None
+    return Place(place.lat, place.lon, place.address, place.name, phone, place.notes)
 
 
 async def delivery_of(request: Call, text: str) -> str:

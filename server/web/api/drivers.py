@@ -11,6 +11,7 @@ from server.contract.views import DriverView, driver_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Driver
+from server.dispatch.names import with_ascii_digits
 from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
@@ -66,6 +67,10 @@ def trimmed(given: Given) -> Given:
     return cast(Given, given.strip()) if isinstance(given, str) else given
 
 
+def _phone(given: Given) -> Given:
+    return cast(Given, with_ascii_digits(given.strip())) if isinstance(given, str) else given
+
+
 @endpoint(
     "POST /drivers",
     "Register a driver. They are offline until they connect.",
@@ -88,7 +93,7 @@ def registration(new: s.NewDriver, actor: Actor) -> c.RegisterDriver:
         capacity=new.capacity,
         actor=actor,
         external_ref=trimmed(new.external_ref),
-        phone=trimmed(new.phone),
+        phone=_phone(new.phone),
         vehicle=trimmed(new.vehicle),
         tags=distinct(new.tags),
         shift_ends_at=planned(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
@@ -150,7 +155,7 @@ async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> A
         driver_id=driver_id,
         actor=request.user.actor,
         name=trimmed(new.name),
-        phone=trimmed(new.phone),
+        phone=_phone(new.phone),
         zone=new.zone,
         capacity=new.capacity,
         vehicle=trimmed(new.vehicle),

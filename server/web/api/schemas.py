@@ -448,9 +448,9 @@ EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 
 
 class Erasure(_Given, frozen=True):
-    """The phone of the person to erase, compared by its digits (5 to 20)."""
+    """The phone of the person to erase, compared by its digits (5 to 20, of any script)."""
 
-    phone: Annotated[str, Meta(max_length=40, pattern=r"^[^0-9\u0000]*([0-9][^0-9\u0000]*){5,20}$")]
+    phone: Annotated[str, Meta(max_length=40, pattern=r"^[^\d\u0000]*(\d[^\d\u0000]*){5,20}$")]
 
 
 class NewWebhook(_Given, frozen=True):

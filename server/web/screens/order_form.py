@@ -14,12 +14,12 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.contract.personal import phone_digits
 from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
 from server.geocoder.search import FoundPlace
 from server.ids import canonical, new_id
 from server.settings import time_zone_of
-from server.store.jobs.erasing import phone_digits
 from server.store.query import database_errors
 from server.store.reads.deliveries import read_delivery, read_stores
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
