@@ -32,7 +32,8 @@ OFFER_STATES: Mapping[OfferStatus, str] = {
     "ACCEPTED": "The driver accepted it before the deadline.",
     "REJECTED": "The driver rejected it. They get no other offer for this delivery, unless ops choose them.",
     "EXPIRED": "The deadline passed without an answer. `autoAccepted`: the policy accepted it for the driver.",
-    "WITHDRAWN": "Closed by the server: the delivery changed, ended or was assigned, or the driver is away or busy.",
+    "WITHDRAWN": "Closed by the server: the delivery changed, ended or was assigned, or the driver changed, "
+    "is away or is busy.",
 }
 ASSIGNMENT_STATES: Mapping[AssignmentStatus, str] = {
     "ACTIVE": "The driver carries out the delivery. It counts towards their capacity.",

@@ -129,7 +129,7 @@ REASONS: Final = {
     "reassigned": "Order reassigned",
     # of an offer that was withdrawn
     "cancelled": "Order cancelled",
-    "changed": "Order changed",
+    "changed": "Order or driver changed",
     "assigned_by_hand": "Assigned manually",
     "driver_full": "Driver at capacity",
     "on_break": "On a break",

@@ -1,5 +1,6 @@
 """The rules of who works for us: registering a driver, changing their data, deactivating and reactivating them."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -11,8 +12,8 @@ from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
 from server.dispatch.driver_runs import is_full
-from server.dispatch.model import Driver
-from server.dispatch.offers import withdrawn
+from server.dispatch.model import Delivery, Driver
+from server.dispatch.offers import has_all, withdrawn
 from server.dispatch.world import World
 
 CHANGEABLE: Final = ("name", "phone", "zone", "capacity", "vehicle", "tags", "external_ref", "shift_ends_at")
@@ -44,7 +45,7 @@ def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refu
 
 def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
     """Only what differs. One `external_ref` names one driver; the work in hand must fit into a new capacity. An open
-    offer that no longer fits is withdrawn.
+    offer that they could not get any more is withdrawn.
     """
     driver = world.driver(command.driver_id)
     if isinstance(command.zone, str):
@@ -62,11 +63,36 @@ def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
     if "capacity" in changes and changes["capacity"][1] < driver.active_count:
         return r.HAS_ACTIVE_WORK
     changed = e.DriverChanged(at=world.now, actor=command.actor, driver_id=driver.id, changes=changes)
-    after = replace(driver, capacity=changes["capacity"][1]) if "capacity" in changes else driver
-    if driver.open_offer_id is None or driver.open_offer_delivery_id is None or not is_full(after, world.policy):
+    if driver.open_offer_id is None or driver.open_offer_delivery_id is None or not changes.keys() & _IN_THE_WAY:
         return Decided((changed,), driver_id=driver.id)
-    offer = world.delivery(driver.open_offer_delivery_id).offers[driver.open_offer_id]
-    return Decided((withdrawn(world, offer, "driver_full", command.actor), changed), driver_id=driver.id)
+    after = replace(driver, **{name: new for name, (_, new) in changes.items()})
+    delivery = world.delivery(driver.open_offer_delivery_id)
+    why = _no_longer_fits(world, delivery, after, changes)
+    if why is None:
+        return Decided((changed,), driver_id=driver.id)
+    offer = delivery.offers[driver.open_offer_id]
+    return Decided((withdrawn(world, offer, why, command.actor), changed), driver_id=driver.id)
+
+
+_IN_THE_WAY: Final = frozenset({"capacity", "zone", "tags", "shift_ends_at"})
+"""What of a driver decides whether an offer can be theirs."""
+
+
+def _no_longer_fits(world: World, delivery: Delivery, driver: Driver, changes: Collection[str]) -> str | None:
+    """Why the open offer of a delivery cannot be this driver's after these changes, or None. Only what changed counts:
+    ops can have chosen them in spite of the rest.
+    """
+    if is_full(driver, world.policy):
+        return "driver_full"
+    helps = driver.zone == delivery.zone or driver.zone in world.zones.helpers(delivery.zone)
+    pickup_at, ends_at = delivery.estimated_pickup_at, driver.shift_ends_at
+    too_late = ends_at is not None and (ends_at <= world.now or (pickup_at is not None and pickup_at > ends_at))
+    lacks = (
+        ("zone" in changes and not helps)
+        or ("tags" in changes and not has_all(driver.tags, delivery.requirements))
+        or ("shift_ends_at" in changes and too_late)
+    )
+    return "changed" if lacks else None
 
 
 def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.Refusal:

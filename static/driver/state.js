@@ -304,7 +304,7 @@ const sayClosed = (state, closed) => {
     case "cancelled":
       return say(state, "info", "The order was cancelled.");
     case "changed":
-      return say(state, "info", "The offer was withdrawn: the order has changed.");
+      return say(state, "info", "The offer was withdrawn: the order or your data have changed.");
     case "assigned_by_hand":
       return say(state, "info", "The offer was withdrawn: your dispatcher assigned the order.");
     case "driver_full":

@@ -1,6 +1,7 @@
 """The rules of who works for us."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.world import World
+from server.dispatch.zones import Zone, Zones
 from tests.builders import (
     ADA,
     DAN,
@@ -46,10 +48,42 @@ def at_work() -> World:
     return a_world(driver, soup)
 
 
-def offered() -> World:
-    driver, soup = a_driver(), a_delivery()
+def offered(*, requires: tuple[str, ...] = (), **of_dan: Any) -> World:
+    """Soup is offered to Dan, who would pick it up in ten minutes."""
+    driver, soup = a_driver(**of_dan), a_delivery(requirements=requires, estimated_pickup_at=NOW + minutes(10))
     an_open_offer(soup, driver)
-    return a_world(driver, soup)
+    world = a_world(driver, soup)
+    world.zones = HELPED
+    return world
+
+
+def back_to_waiting(world: World) -> bool:
+    soup = world.locked_delivery(SOUP)
+    return soup.status == "READY" and soup.current_offer_id is None and world.known_driver(DAN).open_offer_id is None
+
+
+def still_offered(world: World) -> bool:
+    return world.known_driver(DAN).open_offer_id == world.locked_delivery(SOUP).current_offer_id is not None
+
+
+HELPED = Zones([Zone("default", "Default", None, ("harbour",), "ada", NOW)])
+WITHDRAWN = [happens(e.OfferWithdrawn, delivery_id=SOUP, driver_id=DAN, reason="changed"), happens(e.DriverChanged)]
+COLD = partial(offered, requires=("cold",), tags=("Cold", "bag"))
+UNLIKELY = partial(offered, requires=("cold",), zone="airport", shift_ends_at=NOW + minutes(5))
+"""Ops chose him in spite of everything."""
+OUT_OF_REACH: list[tuple[str, Callable[[], World], c.ChangeDriver]] = [
+    ("the driver works in another zone", offered, change(zone="airport")),
+    ("they no longer have what it requires", COLD, change(tags=("bag",))),
+    ("their shift ends before the pickup", offered, change(shift_ends_at=NOW + minutes(9))),
+    ("their shift has ended", offered, change(shift_ends_at=NOW - minutes(1))),
+]
+STILL_FITS: list[tuple[str, Callable[[], World], c.ChangeDriver]] = [
+    ("the new zone helps", offered, change(zone="harbour")),
+    ("they have more than it requires", COLD, change(tags=("COLD ",))),
+    ("their shift ends after the pickup", offered, change(shift_ends_at=NOW + minutes(10))),
+    ("their shift has no end", partial(offered, shift_ends_at=NOW + minutes(5)), change(shift_ends_at=None)),
+    ("nothing of it changed", UNLIKELY, change(name="Daniel", capacity=2)),
+]
 
 
 CHANGING_DRIVERS = [
@@ -83,6 +117,8 @@ CHANGING_DRIVERS = [
     Case("what they carry must fit", at_work, change(capacity=0), "has_active_work"),
     Case("and may just fit", at_work, change(capacity=1), [happens(e.DriverChanged)]),
     Case("nobody", lambda: a_world(absent=[DAN]), change(name="x"), "not_found"),
+    *(Case(f"withdrawn: {why}", given, new, WITHDRAWN, back_to_waiting) for why, given, new in OUT_OF_REACH),
+    *(Case(f"not if {why}", given, new, [happens(e.DriverChanged)], still_offered) for why, given, new in STILL_FITS),
 ]
 
 DEACTIVATE, REACTIVATE = c.DeactivateDriver(DAN, ADA), c.ReactivateDriver(DAN, ADA)

@@ -236,6 +236,22 @@ async def test_a_rejected_offer_goes_to_the_next_driver(site: Site, problem: Che
     problem(await dan.post(f"/offers/{offer['id']}/accept"), 409, "offer_no_longer_open")
 
 
+async def test_an_offer_that_a_changed_driver_could_not_get_goes_to_the_next(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True, tags=["cold"])
+    delivery = await site.delivery(requirements=["COLD"])
+    offer = await dan.offer()
+    dora = await site.driver("Dora", tags=["cold"])
+    await dora.move(52.53)
+    changed = await site.alice.patch(f"/drivers/{dan.id}", json={"tags": []})
+    assert (changed.status_code, changed.json()["tags"]) == (200, [])
+    assert (await dan.get("/state")).json()["offers"] == []
+    problem(await dan.post(f"/offers/{offer['id']}/accept"), 409, "offer_no_longer_open")
+    assert (await dora.offer())["deliveryId"] == delivery["id"]
+    timeline = (await site.alice.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    (withdrawn,) = [item for item in timeline if item["type"] == "offer.withdrawn"]
+    assert (withdrawn["driverId"], withdrawn["data"]["reason"]) == (dan.id, "changed")
+
+
 async def test_anothers_offer_or_assignment_does_not_exist_under_ones_own_path(site: Site, problem: Check) -> None:
     dan = await site.driver(at_work=True)
     _, assignment = await site.assignment(dan)
