@@ -27,7 +27,7 @@ for _kind, _file in FILES.items():
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Ids are those in the database; only the server makes cursors; a ladder rises; names are printable."""
+    """Ids are those in the database; only the server makes cursors; ladders rise; names are printable; places are whole."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation["parameters"] = [given for given in operation["parameters"] if given["name"] != "cursor"]
@@ -50,8 +50,13 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     # Which lists are the rings of a sound polygon no schema says.
     _narrow(raw_schema["paths"]["/admin/zones/{key}"]["put"], {"shape": {"type": "null"}, "helpedBy": {"maxItems": 0}})
     _narrow(raw_schema["paths"]["/admin/users"]["post"], {"name": {"pattern": "^[a-z]{1,20}$"}})
+    # A place has both coordinates or neither.
+    for action in ("arrived", "pickup", "complete", "failed", "release"):
+        path = f"/drivers/{{driverId}}/assignments/{{assignmentId}}/{action}"
+        number = {"type": "number"}
+        _narrow(raw_schema["paths"][path]["post"], {"lat": number, "lon": number}, required=["lat", "lon"])
 
 
-def _narrow(operation: dict[str, Any], properties: dict[str, Any]) -> None:
+def _narrow(operation: dict[str, Any], properties: dict[str, Any], **more: Any) -> None:
     body = operation["requestBody"]["content"]["application/json"]
-    body["schema"] = {"allOf": [body["schema"], {"properties": properties}]}
+    body["schema"] = {"allOf": [body["schema"], {"properties": properties, **more}]}
