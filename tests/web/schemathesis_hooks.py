@@ -27,7 +27,7 @@ for _kind, _file in FILES.items():
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Ids are those in the database; only the server makes cursors; ladders rise; names are printable; places are whole."""
+    """Ids are those in the database; only the server makes cursors; ladders rise; names are printable; places whole."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation["parameters"] = [given for given in operation["parameters"] if given["name"] != "cursor"]
