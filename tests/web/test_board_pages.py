@@ -43,6 +43,27 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
 
 
+async def test_a_deliverys_page_tells_who_to_call_and_what_is_asked_for_at_the_door(site: Site) -> None:
+    """The PIN only those who may tell it to the driver."""
+    delivery = await site.delivery(
+        pickup={"lat": 52.5, "lon": 13.4, "address": "Torstr. 1", "phone": "+49 30 1", "notes": "back door"},
+        dropoff={"lat": 52.51, "lon": 13.4, "address": "Allee 5", "name": "Eve <b>", "phone": "+49 173 55"},
+        proofRequired=["pin", "photo"],
+        pin="4711",
+    )
+    path = f"/board/deliveries/{delivery['id']}"
+    seen = {}
+    for name, client in (("viewer", site.vic), ("ops", site.alice)):
+        answer = await client.get(path, headers=BROWSER)
+        shown = parse(answer.text.replace("<!doctype html>", "")).one(class_="facts")
+        seen[name] = {pair.one("dt").text: pair.one("dd").text for pair in shown.every("div")}
+        assert [link["href"] for link in shown.every("a", class_="call")] == ["tel:+49 30 1", "tel:+49 173 55"]
+    assert seen["ops"]["Pickup"] == "Torstr. 1 · +49 30 1 · back door"
+    assert seen["ops"]["Drop-off"] == "Eve <b> · Allee 5 · +49 173 55"
+    assert seen["ops"]["Proof asked for"] == "PIN of the customer, Photo · the PIN is 4711"
+    assert seen["viewer"]["Proof asked for"] == "PIN of the customer, Photo"
+
+
 async def test_the_timeline_has_words_for_every_code(site: Site) -> None:
     dan = await site.driver("Dan", at_work=True)
     delivery, assignment = await site.assignment(dan)

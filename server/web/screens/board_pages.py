@@ -17,7 +17,7 @@ from server.contract.views import NOTHING_EXPECTED, driver_view
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
-from server.dispatch.model import Actor, Delivery, Driver
+from server.dispatch.model import OVER, Actor, Delivery, Driver
 from server.dispatch.policy import search_radius_km
 from server.dispatch.takeovers import two_devices
 from server.dispatch.travel import road_km
@@ -35,6 +35,7 @@ from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import existing, not_found
 from server.web.screens.board_steps import steps_of
+from server.web.screens.order_form import PROOFS
 from server.web.screens.shell import page_or_now, with_now
 
 TIMELINE_LIMIT: Final = 2_000
@@ -93,6 +94,8 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,
         "assignment": assignment,
+        "asked": [PROOFS[one] for one in found.details.proof_required],
+        "pin": found.details.pin if _may_see_pin(request) and found.status not in OVER else None,
         "proofs": done.proofs if done is not None else (),
         "handover": done.handover if done is not None else None,
         "names": names,
@@ -104,9 +107,13 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
     }
 
 
+def _may_see_pin(request: Call) -> bool:
+    return request.user.role in ("ops", "admin")
+
+
 def _tracking_url(request: Call, delivery: Delivery, now: datetime) -> str | None:
     """The customer's link, for those who may see what it shows."""
-    if request.user.role not in ("ops", "admin") or tracking_view(delivery, None, now, None) is None:
+    if not _may_see_pin(request) or tracking_view(delivery, None, now, None) is None:
         return None
     return node_of(request).tracking_links.url(delivery.id)
 
