@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 import redis.asyncio
@@ -170,7 +170,7 @@ class Stage:
         self._open.push_async_callback(self._stop_servers)
         proxies = await self._open.enter_async_context(Proxies(self.folder / "proxies.log"))
         self._open.push_async_callback(self._stop_nodes)
-        postgres = Path(unquote(self.database_url.split("host=")[1])) / ".s.PGSQL.5432"
+        postgres = Path(parse_qs(urlsplit(self.database_url).query)["host"][0]) / ".s.PGSQL.5432"
         redis_socket = Path(unquote(urlsplit(self.redis_url).path))
         for index in range(self._number):
             links = [

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -264,7 +265,7 @@ async def test_where_nobody_listens_behind_a_proxy_clients_are_reset(proxy: Prox
 
 @pytest.fixture
 async def to_postgres(servers: Servers, database_url: str) -> AsyncIterator[Proxy]:
-    folder = servers.postgres_url.split("host=")[1].replace("%2F", "/")
+    folder = parse_qs(urlsplit(servers.postgres_url).query)["host"][0]
     proxy = Proxy(Path(folder) / ".s.PGSQL.5432", postgres=True)
     await proxy.open()
     yield proxy
