@@ -31,13 +31,16 @@ def data() -> Iterator[Path]:
 
 
 def servers_of(data: Path) -> list[int]:
-    """The process ids of PostgreSQL's and Valkey's own main processes that use this folder."""
-    found = []
-    for process in psutil.process_iter(["name", "cmdline"]):
-        line = " ".join(process.info["cmdline"] or ())
-        if process.info["name"] in ("postgres", "valkey-server") and str(data) in line:
-            found.append(process.pid)
-    return found
+    """The process ids of PostgreSQL's and Valkey's own main processes that use this folder. A child of PostgreSQL looks
+    like its parent until it has a title.
+    """
+    parents = {
+        process.pid: process.info["ppid"]
+        for process in psutil.process_iter(["name", "cmdline", "ppid"])
+        if process.info["name"] in ("postgres", "valkey-server")
+        and str(data) in " ".join(process.info["cmdline"] or ())
+    }
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 def answer(embedded: Embedded) -> int:
