@@ -167,7 +167,8 @@ export const renew = (old) =>
     const asked = { ...held, actionId: held.actionId ?? newId() };
     write(DEVICE, JSON.stringify(asked));
     const answer = await exchangeDevice("", { deviceToken: asked.token, actionId: asked.actionId });
-    if (answer.outcome === "in" && device()?.token !== asked.token) {
+    const now = device()?.token; // the new one already, if another tab renewed and this one learned of it late
+    if (answer.outcome === "in" && now !== asked.token && now !== answer.signedIn.deviceToken) {
       await endDevice("", { deviceToken: answer.signedIn.deviceToken }); // the driver signed out meanwhile
       return "none";
     }
