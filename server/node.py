@@ -333,7 +333,7 @@ class Node:
                 await forget_node(self.database.pool, self.node_id)
         except Exception as error:
             log.warning("shutdown_incomplete", reason=repr(error))
-        await stop(*self._tasks)
+        await stop(*self._tasks, *([self._writing] if self._writing is not None else []))
         await asyncio.gather(self.sender.close(), self.ops_sender.close())
         if self.geocoder is not None:
             await self.geocoder.close()

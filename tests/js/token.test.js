@@ -157,3 +157,22 @@ test("a renewal that is answered after the driver signed out signs nobody in, an
     ["/driver/sign-out", "device 2"],
   ]);
 });
+
+test("a tab that sees late what another tab renewed does not end the device", async (t) => {
+  /** @type {Map<string, string>} */
+  const stored = new Map();
+  const storage = {
+    getItem: (/** @type {string} */ key) => stored.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => void stored.set(key, value),
+    removeItem: (/** @type {string} */ key) => void stored.delete(key),
+  };
+  Object.defineProperty(globalThis, "localStorage", { value: storage, configurable: true });
+  t.after(() => Reflect.deleteProperty(globalThis, "localStorage"));
+  const asked = server(t, [signedIn(1), signedIn(2)]);
+  await signIn("code", "id");
+  const renewing = renew("token 1");
+  while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  stored.set("callboard.driver.device", JSON.stringify({ token: "device 2" }));
+  assert.equal(await renewing, "renewed");
+  assert.deepEqual(asked.map(([path]) => path), ["/driver/sign-in", "/driver/renew"]);
+});
