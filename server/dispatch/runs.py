@@ -6,13 +6,13 @@ long delay costs more than in proportion, so that nobody waits without end.
 """
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from math import asin, cos, inf, radians, sin, sqrt
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from scipy.spatial.distance import cdist
 
 from server.dispatch.policy import Policy
 from server.dispatch.travel import EARTH_RADIUS_KM, travel_seconds
@@ -24,6 +24,8 @@ DRIVING_WEIGHT: Final = 0.03
 """How many seconds of delay a second costs that a driver drives or serves."""
 LONG_DELAY_SECONDS: Final = 2400.0
 """A delay of this length costs twice its seconds."""
+SHORT_CHORD: Final = 0.02
+"""Up to this chord of the unit sphere, 127 km, the first two terms of the arc's series are exact to a millimetre."""
 OVERDUE_SECONDS: Final = 1800.0
 """A delivery that no driver has so long after its goods were ready comes before all that wait for less time."""
 
@@ -64,11 +66,20 @@ class RoadTravel(Struct, frozen=True):
 
     def many(self, a: Floats, b: Floats) -> Floats:
         """The travel times from every row of `a` to every row of `b`."""
-        lats, lons = np.radians(a[:, None, :] - b[None, :, :]).transpose(2, 0, 1) / 2
-        across = np.cos(np.radians(a[:, None, 0])) * np.cos(np.radians(b[None, :, 0]))
-        h = np.sin(lats) ** 2 + across * np.sin(lons) ** 2
-        seconds: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(h, 1.0))) * self.seconds_per_km
+        seconds: Floats = cdist(on_sphere(a), on_sphere(b))
+        if seconds.size and seconds.max() > SHORT_CHORD:
+            seconds = 2 * np.arcsin(np.minimum(seconds / 2, 1.0))
+        else:
+            seconds *= 1 + seconds * seconds / 24
+        seconds *= EARTH_RADIUS_KM * self.seconds_per_km
         return seconds
+
+
+def on_sphere(spots: Floats) -> Floats:
+    """Places in degrees as points on the unit sphere, one a row."""
+    lat, lon = np.radians(spots[:, 0]), np.radians(spots[:, 1])
+    across = np.cos(lat)
+    return np.stack([across * np.cos(lon), across * np.sin(lon), np.sin(lat)], axis=1)
 
 
 def road_travel(policy: Policy) -> RoadTravel:
@@ -233,7 +244,11 @@ class DriverRun:
 
     def _sum_up(self) -> None:
         """The cost by the limits as they are now. What was remembered is forgotten."""
-        self.cost = self._states[-1][4] + self.limits.weight * self._states[-1][5]
+        costs = [state[4] + self.limits.weight * state[5] for state in self._states]
+        self.cost = costs[-1]
+        self._rest = [self.cost - cost for cost in costs]
+        """What the stops cost from each one on."""
+        self._gaps: Floats | None = None
         self._found: dict[JobKey, Insertion | None] = {}
         self._after: dict[tuple[JobKey, Insertion], DriverRun] = {}
 
@@ -279,45 +294,103 @@ class DriverRun:
         return self._found[job.key]
 
     def _cheapest(self, job: Job) -> Insertion | None:
+        """Every place of the pickup, and for each every place of the drop-off, as long as it can be the cheapest.
+
+        Ways are never shorter over another place, so what is done later costs no less: the job itself as late as it is
+        picked up now, and the stops that are left as much as without the job.
+        """
         found, least = None, inf
-        for first in range(len(self.stops) + 1):
-            state = self._states[first]
+        count, weight, bag = len(self.stops), self.limits.weight, max(self.limits.bag, job.trip + 1.0)
+        half, seconds = self.travel.half_dropoff, self.travel.seconds
+        for first in range(count + 1):
             if first <= self._first and job.pickup != self.place:
                 continue
-            if self.limits.same_store_only and state[3] and not self._carries_from(job.pickup, first):
+            before = self._states[first]
+            if self.limits.same_store_only and before[3] and not self._carries_from(job.pickup, first):
                 continue
-            # More goods of the store that they are on the way to: all are picked up in one visit.
-            for last in range(max(first, self._first + 1), len(self.stops) + 1):
-                stops = [job.pick, *self.stops[first:last], job.drop, *self.stops[last:]]
-                cost = self._cost(first, stops, least)
-                if cost is not None:
-                    found, least = Insertion(cost, first, last + 1), cost
+            when, state = self._do(before, job.pick)
+            own = delay_cost(when + job.trip - job.ideal)
+            if when > self.off or own >= least:
+                break
+            if state[3] > self.capacity:
+                continue
+            picked: dict[str, float] = {}
+            for last in range(first, count + 1):
+                # More goods of the store that they are on the way to: all are picked up in one visit.
+                if last > self._first:
+                    place, free, _, load, cost, driven = state
+                    way = seconds(place, job.dropoff) if place != job.dropoff else 0.0
+                    dropped = free + way + half
+                    if dropped - when > bag:
+                        break
+                    cost += delay_cost(dropped - job.ideal)
+                    most = least + self.cost
+                    if cost + weight * driven + self._rest[last] < most:
+                        after = (job.dropoff, dropped + half, False, load - 1, cost, driven + way + 2 * half)
+                        end = self._done(after, last, count, picked, most)
+                        if end is not None and end[4] + weight * end[5] < most:
+                            least = end[4] + weight * end[5] - self.cost
+                            found = Insertion(least, first, last + 1)
+                if last < count:
+                    going_on = self._done(state, last, last + 1, picked, least + self.cost - own)
+                    if going_on is None:
+                        break
+                    state = going_on
         return found
+
+    @property
+    def gaps(self) -> Floats:
+        """For `least_costs`, a row for each place of a pickup among the stops: where the driver is before it and goes
+        after it, when they leave, the way between both, the end of the shift, how long they wait later on, how many
+        stops after it are late, and whether they are full, may only pick up where they are, and have no stop after it.
+        """
+        if self._gaps is None:
+            rows, waits, late = [], 0.0, 0
+            for index in range(len(self.stops), -1, -1):
+                place, free, at_store, load, _, _ = self._states[index]
+                following, way = place, 0.0
+                if index < len(self.stops):
+                    stop, when = self.stops[index], self.whens[index]
+                    following, way = stop.spot, self.travel.seconds(place, stop.spot)
+                    if stop.is_drop:
+                        late += when >= stop.job.ideal
+                    else:
+                        half = self.travel.half_pickup
+                        waits += when - free - way - (-half if at_store and place == stop.spot else half)
+                full = load >= self.capacity
+                same = index <= self._first
+                rows.append(
+                    (*place, *following, free, way, self.off, waits, late, full, same, index == len(self.stops))
+                )
+            self._gaps = np.array(rows[::-1], dtype=np.float64)
+        return self._gaps
 
     def _carries_from(self, pickup: Spot, first: int) -> bool:
         """Whether all goods on board before this stop are from this store."""
         dropped = {stop.job.id for stop in self.stops[:first] if stop.is_drop}
         return all(stop.job.pickup == pickup for stop in self.stops if stop.is_drop and stop.job.id not in dropped)
 
-    def _cost(self, first: int, stops: Sequence[Stop], least: float) -> float | None:
-        """What it adds if these stops follow the first ones; None if not feasible, or not less than `least`.
+    def _done(self, state: _State, begin: int, end: int, picked: dict[str, float], most: float) -> _State | None:
+        """The state after the stops from `begin` to before `end`, if they are done from `state` on, with a new job.
+        None if that is not feasible, or if all stops cost `most` or more. `picked` are the times of pickups since the
+        new one.
 
         This is the inner loop of the planner, so it has the steps of `_do` written out.
         """
-        place, free, at_store, load, cost, driven = self._states[first]
-        limits, off, capacity, due, seconds = self.limits, self.off, self.capacity, self._due, self.travel.seconds
+        place, free, at_store, load, cost, driven = state
+        limits, off, capacity, seconds = self.limits, self.off, self.capacity, self.travel.seconds
         half_pickup, half_dropoff, weight = self.travel.half_pickup, self.travel.half_dropoff, limits.weight
-        most, picked = least + self.cost, dict[str, float]()
-        for stop in stops:
-            job, spot, before = stop.job, stop.spot, due.get(stop.key)
+        for index in range(begin, end):
+            stop, before = self.stops[index], self.whens[index]
+            job, spot = stop.job, stop.spot
             if stop.is_drop:
                 way = seconds(place, spot) if place != spot else 0.0
                 when = free + way + half_dropoff
-                if before is None or when > before:
-                    if before is not None and (job.overdue or (job.fixed and when - before > limits.extra)):
+                if when > before:
+                    if job.overdue or (job.fixed and when - before > limits.extra):
                         return None
                     since = picked.get(job.id, job.picked_at)
-                    since = due[job.pick.key] if since is None else since
+                    since = self._due[job.pick.key] if since is None else since
                     if when - since > limits.bag and when - since > job.trip + 1.0:
                         return None
                 delay = when - job.ideal
@@ -339,13 +412,13 @@ class DriverRun:
                     when = job.ready
                 picked[job.id] = when
                 load += 1
-                if load > capacity or (when > off and (before is None or when > before)):
+                if load > capacity or (when > off and when > before):
                     return None
                 free, at_store = when + half_pickup, True
             place = spot
-            if cost + weight * driven >= most:
+            if cost + weight * driven + self._rest[index + 1] >= most:
                 return None
-        return cost + weight * driven - self.cost
+        return place, free, at_store, load, cost, driven
 
     def place_job(self, job: Job, found: Insertion) -> None:
         """Add a job where `insertion` found a place."""
@@ -358,7 +431,8 @@ class DriverRun:
         """Another run, in which the job has been added where `insertion` found a place."""
         known = self._after.get((job.key, found))
         if known is None:
-            known = self._after[job.key, found] = copy(self)
+            known = self._after[job.key, found] = DriverRun.__new__(DriverRun)
+            known.__dict__.update(self.__dict__)
             known.place_job(job, found)
         return known
 
@@ -369,3 +443,31 @@ class DriverRun:
             self.place_job(job, found)
         else:
             self.set([*self.stops, *([job.pick] if job.picked_at is None else []), job.drop])
+
+
+def least_costs(jobs: Sequence[Job], runs: Sequence[DriverRun], travel: Travel, weight: float) -> Floats:
+    """What each job (rows) adds to each run (columns) at least, `inf` if it cannot be added: a bound below the cost of
+    `DriverRun.insertion`, for all pairs at once.
+
+    It counts the delay of the job itself, the way round by the store, and the delay of the stops after that which are
+    late already.
+    """
+    gaps = [run.gaps for run in runs]
+    firsts = np.cumsum([0, *(len(each) for each in gaps[:-1])])
+    table = np.concatenate(gaps)
+    frees, ways_on, offs, waits, late, full, same, last = table[:, 4:].T
+    pickups = np.array([job.pickup for job in jobs])
+    ready, trip, ideal = np.array([(job.ready, job.trip, job.ideal) for job in jobs]).T[:, :, None]
+    ways, onward = travel.many(pickups, table[:, 0:2]), travel.many(pickups, table[:, 2:4])
+    half = travel.half_pickup
+    # Goods that are picked up in one visit share the time at the store.
+    service = np.where((ways > 0) & (onward > 0), 2 * half, 0.0)
+    picked = np.maximum(frees + ways + np.where(ways > 0, half, -half), ready)
+    delay = np.maximum(picked + trip - ideal, 0.0)
+    round_by_store = np.maximum(ways + onward - ways_on, 0.0) + service
+    driven = np.where(last > 0, ways + trip - travel.half_dropoff - half + service, round_by_store)
+    later = np.maximum(picked + onward + np.where(onward > 0, half, -half) - frees - ways_on - waits, 0.0)
+    costs = delay * (1.0 + delay / LONG_DELAY_SECONDS) + weight * (driven + 2 * travel.half_dropoff) + late * later
+    costs[(picked > offs) | (full > 0) | ((same > 0) & (ways > 0))] = inf
+    found: Floats = np.minimum.reduceat(costs, firsts, axis=1)
+    return found

@@ -179,6 +179,15 @@ def test_a_driver_has_one_offer_at_a_time() -> None:
     assert (found.proposals, found.reasons) == ([], {CAKE: PLANNED})
 
 
+@pytest.mark.parametrize(("shift", "first"), [(60, TEA), (40, SOUP), (None, TEA)])
+def test_what_nobody_could_pick_up_a_little_later_comes_first(shift: int | None, first: str) -> None:
+    """Dan has time for one of both. The tea is nearer, and would be handed over where nothing else is in reach."""
+    off = None if shift is None else NOW + minutes(shift)
+    dan = driver_at("Dan", 0, shift_ends_at=off)
+    found = planned(a_fleet([dan], [order_at("soup", 10, 30), order_at("tea", 1, -20)]))
+    assert pairs(found) == {first: DAN}
+
+
 def test_stops_keep_the_order_of_the_plan_before() -> None:
     dan = driver_at("Dan", 0, capacity=2)
     orders = [given(order_at("soup", -1, 5), dan, picked_up=5), given(order_at("cake", -1, 6), dan, picked_up=5)]

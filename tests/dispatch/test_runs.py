@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.dispatch.policy import Policy
-from server.dispatch.runs import DriverRun, Insertion, Job, Limits, Stop, delay_cost, road_travel
+from server.dispatch.runs import DriverRun, Insertion, Job, Limits, Stop, delay_cost, least_costs, road_travel
 from server.dispatch.travel import haversine_km
 from tests.dispatch.planning import AT, FREE, TRAVEL, job, spot
 
@@ -187,6 +187,39 @@ def test_the_cheapest_place_is_the_best_of_all_places(
     assert found.cost == pytest.approx(best)
 
 
+STATES = st.fixed_dictionaries(
+    {
+        "capacity": st.integers(1, 3),
+        "at_store": st.booleans(),
+        "bound": st.booleans(),
+        "off": st.sampled_from([inf, AT + 1500.0]),
+        "free": st.integers(0, 5),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(JOBS, KILOMETRES, KILOMETRES, st.integers(-5, 30), STATES, st.sampled_from([0.0, 0.3, 1.0]))
+def test_the_least_cost_is_never_above_that_of_the_cheapest_place(
+    rows: list[tuple[int, int, int]], pickup: int, dropoff: int, ready: int, state: dict[str, Any], weight: float
+) -> None:
+    jobs = [job(f"job {number}", *row, fixed=number == 0) for number, row in enumerate(rows)]
+    state["bound"] = state["bound"] and not state["at_store"]
+    run = run_at(rows[0][0] if state["bound"] or state["at_store"] else 0, limits=Limits(weight), **state)
+    for each in jobs:
+        run.append(each)
+    news = [job("new", pickup, dropoff, ready), job("same store", rows[0][0], dropoff, ready)]
+    bounds = least_costs(news, [run, run_at(0, limits=Limits(weight))], TRAVEL, weight)
+    for number, new in enumerate(news):
+        found = run.insertion(new)
+        assert bounds[number, 0] <= (found.cost if found is not None else inf) + 1e-3
+    assert run.gaps is run.gaps
+    idle = run_at(0, limits=Limits(weight)).insertion(news[0])
+    assert idle is not None
+    assert bounds[0, 1] <= idle.cost + 1e-3
+    assert pickup == 0 or bounds[0, 1] >= idle.cost - 1e-3
+
+
 def test_two_orders_are_never_dearer_than_in_any_order_one_after_the_other() -> None:
     rows = [("soup", 3, 9), ("cake", 4, 2)]
     apart = []
@@ -209,6 +242,10 @@ def test_travel_along_roads_is_the_straight_line_with_the_detour_of_the_policy()
     assert travel.many(np.array([a, b]), np.array([b, b])).tolist() == pytest.approx(
         np.array([[travel.seconds(a, b)] * 2, [0.0, 0.0]])
     )
+    sydney = (-33.87, 151.21)
+    far = travel.many(np.array([a, b]), np.array([a, sydney]))
+    assert far[0].tolist() == pytest.approx([0.0, travel.seconds(a, sydney)])
+    assert travel.many(np.array([a]), np.empty((0, 2))).shape == (1, 0)
     run = DriverRun("Dan", a, AT, travel, FREE, stops=[(soup := Job("soup", a, b, AT, AT, travel)).pick, soup.drop])
     assert run.end[0] == b
     assert run.end[1] == pytest.approx(AT + travel.seconds(a, b) + 600)

@@ -4,21 +4,22 @@ It only proposes; the rule of `OfferDelivery` decides again under lock. Nothing 
 from the arguments alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import cos, inf
+from math import inf
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 from scipy.optimize import linear_sum_assignment
 
 from server.dispatch.driver_runs import active_jobs, added_to, job_of
 from server.dispatch.model import Delivery, Driver
-from server.dispatch.offers import dispatchable, exclusion, has_all, helping, in_reach, serves, unfit, wants_offer
+from server.dispatch.offers import dispatchable, exclusion, helping, in_reach, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet
+from server.dispatch.planning.open_runs import Flags, OpenRuns
 from server.dispatch.policy import Policy
 from server.dispatch.runs import (
     DRIVING_WEIGHT,
@@ -32,6 +33,7 @@ from server.dispatch.runs import (
     Travel,
     Where,
     delay_cost,
+    least_costs,
     limits_of,
 )
 from server.dispatch.search_reasons import (
@@ -44,7 +46,7 @@ from server.dispatch.search_reasons import (
     SHIFTS_END,
     TRIP_TOO_LONG,
 )
-from server.dispatch.travel import EARTH_RADIUS_KM, Added
+from server.dispatch.travel import Added
 
 PLANNED: Final = "driver_not_free_yet"
 
@@ -52,12 +54,14 @@ STRAIN_WEIGHT: Final = 1.0
 """How much more it costs under strain: so much with one late delivery for each driver (`Plan.strain`)."""
 LATE_SECONDS: Final = 60.0
 """A delivery is late if it is planned to be picked up so long after its goods are ready."""
-CLOSER_LOOKS: Final = 20
-"""In how many runs that have stops already a place for a delivery is looked for."""
+CHEAPEST: Final = 8
+"""So many of the runs that have stops already and cost least are found for each delivery."""
 LONGEST_RUN: Final = 10
 """How many stops a run may have before more is planned."""
 POSTPONED_SECONDS: Final = 900.0
 """A delay for which a delivery goes to the next layer instead, where it can share a run with one of the first."""
+LAST_CHANCE_SECONDS: Final = 1800.0
+"""A delivery that every driver would pick up so shortly before the end of the shift is planned before others."""
 SOON_SECONDS: Final = 900.0
 """Goods that are ready sooner make that more expensive, by so many seconds at most if they are ready now."""
 SHIFT_PRICE: Final = 60.0
@@ -77,7 +81,6 @@ NOT_NOW: Final = 1e9
 """What it costs if a delivery that is not held is planned for a driver who can get no offer now: only if nobody can."""
 NEVER: Final = 1e12
 
-Flags = npt.NDArray[np.bool_]
 Planned = tuple[str, bool]
 """A stop of a run: the delivery, and whether it is the drop-off."""
 
@@ -179,11 +182,22 @@ class _Planning:
         self.waiting = fleet.waiting(zone)
         self.drivers = self._drivers(zone)
         self.jobs = {delivery.id: self._job(delivery) for delivery in self.waiting if not delivery.needs_check()}
-        self.at_work = {driver.id for driver in self.drivers if _at_work(driver, now, policy) is None}
-        self.can_now = {driver.id for driver in self.drivers if dispatchable(driver, now, policy) is None}
+        self.can_now: set[str] = set()
+        self.at_work: list[Driver] = []
+        for driver in self.drivers:
+            reason = dispatchable(driver, now, policy)
+            if reason is None:
+                self.can_now.add(driver.id)
+            if reason is None or _has_enough(driver, now, policy):
+                self.at_work.append(driver)
         self.limits = limits_of(policy, DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)))
-        self.runs: dict[str, DriverRun] = {}
         self.memo: dict[str, KnownRun] = {}
+        self.pace = fleet.pace(self.at)
+        known = [(driver, fleet.places.get(driver.id)) for driver in self.at_work]
+        self.placed = [(driver, where) for driver, where in known if where is not None]
+        self.open = OpenRuns(
+            [driver for driver, _ in self.placed], [where for _, where in self.placed], self.at, self._make
+        )
 
     def _drivers(self, zone: str | None) -> Sequence[Driver]:
         if zone is None:
@@ -197,35 +211,33 @@ class _Planning:
         return job_of(delivery, delivery.active_assignment(), self.at, self.travel, fixed=fixed)
 
     def plan(self) -> Plan:
-        open_runs = []
-        for driver in self.drivers:
-            where = self.fleet.places.get(driver.id)
-            if where is None:
-                continue
-            known = self.memo[driver.id] = self._known(driver, where)
-            self.runs[driver.id] = known.run
-            if driver.id in self.at_work:
-                open_runs.append(known.run)
-        if self.policy.planning.next_jobs:
-            self.can_now -= {run.driver_id for run in open_runs if not self._is_free_soon(run)}
+        for column, (driver, _) in enumerate(self.placed):
+            if self.fleet.jobs_of(driver.id):
+                self.open.put_together(column)
+            if self.policy.planning.next_jobs and driver.busy and not self._is_free_soon(self.open[column]):
+                self.can_now.discard(driver.id)
+        most = len(self.open)
         overdue = [job for job in self.jobs.values() if job.overdue]
         overdue.sort(key=lambda job: (job.ideal - job.trip, job.id))
-        for start in range(0, len(overdue) if open_runs else 0, max(1, len(open_runs))):
-            self._layer(overdue[start : start + len(open_runs)], open_runs, first=False)
+        for start in range(0, len(overdue) if most else 0, max(1, most)):
+            self._layer(overdue[start : start + most], first=False)
         left = [job for job in self.jobs.values() if not job.overdue]
-        if open_runs and left:
-            left, before = self._layer(left, open_runs, first=True), len(left) + 1
+        if most and left:
+            left, before = self._layer(left, first=True), len(left) + 1
             while left and len(left) < before:
-                left, before = self._layer(left, open_runs, first=False), len(left)
-        self.runs.update((run.driver_id, run) for run in open_runs)
+                left, before = self._layer(left, first=False), len(left)
         return self._result()
 
+    def _make(self, column: int) -> DriverRun:
+        """The run of what a driver at work has."""
+        driver, where = self.placed[column]
+        known = self.memo[driver.id] = self._known(driver, where)
+        return known.run
+
     def _is_free_soon(self, run: DriverRun) -> bool:
-        """Whether a driver has fewer deliveries than their capacity, or will within `holdSlackMinutes`: then the policy
-        may allow a next job.
+        """Whether a busy driver has fewer deliveries than their capacity within `holdSlackMinutes`: then the policy may
+        allow a next job.
         """
-        if not self.fleet.drivers[run.driver_id].busy:
-            return True
         drops = [when for stop, when in zip(run.stops, run.whens, strict=True) if stop.is_drop]
         return bool(drops) and drops[0] + self.travel.half_dropoff <= self.at + self._lead_seconds
 
@@ -239,7 +251,7 @@ class _Planning:
                 return known
         return KnownRun(self._run(driver, theirs, where, off), theirs, where, self.at)
 
-    def _run(self, driver: Driver, has: Iterable[Delivery], where: Where, off: float) -> DriverRun:
+    def _run(self, driver: Driver, has: Sequence[Delivery], where: Where, off: float) -> DriverRun:
         """What the driver has, in the order of the plan before; the rest where it fits best."""
         theirs = {delivery.id: self._job(delivery, fixed=True) for delivery in has}
         stops: list[Stop] = []
@@ -256,7 +268,7 @@ class _Planning:
             where.place,
             where.free_at if where.bound else max(where.free_at, self.at),
             self.travel,
-            replace(self.limits, extra=inf, bag=inf),
+            replace(self.limits, extra=inf, bag=inf) if has else self.limits,
             at_store=where.at_store,
             bound=where.bound,
             off=off,
@@ -269,136 +281,140 @@ class _Planning:
         for job in sorted(theirs.values(), key=lambda job: (_next_spot(job) != first, job.picked_at is None)):
             if job.id not in known:
                 run.append(job)
-        run.limit(self.limits)
+        if has:
+            run.limit(self.limits)
         return run
 
-    def _layer(self, jobs: list[Job], runs: list[DriverRun], *, first: bool) -> list[Job]:
+    def _layer(self, jobs: list[Job], *, first: bool) -> list[Job]:
         """Give at most one of the jobs to each run, at the least total cost. Returns the jobs that got none.
 
         Rows are jobs, columns are runs, and one more column for each job that gets none: it costs as much as a delay of
-        `POSTPONED_SECONDS`, and after the first layer more than anything possible. In the first layer, expected orders
-        compete for the runs: what they would need is kept free if something else costs little more.
+        `POSTPONED_SECONDS`. It costs more than anything possible after the first layer, and for a job that nobody could
+        pick up a little later, since their shifts end. In the first layer, expected orders compete for the runs: what
+        they would need is kept free if something else costs little more.
         """
-        costs, places = self._costs(jobs, runs)
+        costs, places, spare = self._costs(jobs)
         alone = np.full((len(jobs), len(jobs)), NEVER * 2)
         for row, job in enumerate(jobs):
             postponed = max(0.0, self.at + SOON_SECONDS - job.ready) + POSTPONED_SECONDS
-            alone[row, row] = delay_cost(postponed) if first else NEVER / 2
+            may_wait = first and spare[row] >= LAST_CHANCE_SECONDS
+            alone[row, row] = delay_cost(postponed) if may_wait else NEVER / 2
         table = np.hstack([costs, alone])
         if first:
-            table = self._with_expected(table, runs)
+            table = self._with_expected(table)
         left = []
         for row, column in zip(*map(np.ndarray.tolist, linear_sum_assignment(table)), strict=True):
             if row >= len(jobs):
                 break
             job = jobs[row]
-            if column >= len(runs):
+            if column >= len(self.open):
                 left.append(job)
                 continue
             place = places.get((row, column))
-            runs[column] = runs[column].with_job(job, place or Insertion(0.0, 0, 1))
+            self.open[column] = self.open[column].with_job(job, place or Insertion(0.0, 0, 1))
         return left
 
-    def _with_expected(self, table: Floats, runs: list[DriverRun]) -> Floats:
+    def _with_expected(self, table: Floats) -> Floats:
         """The table with one more row and column for each expected order, at the end of the runs."""
         stores, ready = self.fleet.expected(self.at, self.zone)
         if not len(ready):
             return table
-        ends, frees = np.array([run.end[0] for run in runs]), np.array([run.end[1] for run in runs])
-        offs = np.array([run.off for run in runs])
-        ways = self.travel.many(stores, ends)
-        picked = np.maximum(frees + ways + self.travel.half_pickup, ready[:, None])
+        ways = self.travel.many(stores, self.open.ends)
+        picked = np.maximum(self.open.frees + ways + self.travel.half_pickup, ready[:, None])
         delay = picked - ready[:, None]
         none = delay_cost(EXPECTED_DELAY_SECONDS)
         costs = np.minimum(delay + delay * delay / LONG_DELAY_SECONDS + self.limits.weight * ways, none)
-        costs[picked > offs] = none
+        costs[picked > self.open.offs] = none
         (jobs, columns), expected = table.shape, len(ready)
         whole = np.full((jobs + expected, columns + expected), NEVER * 2)
         whole[:jobs, :columns] = table
-        whole[jobs:, : len(runs)] = EXPECTED_WEIGHT * costs
+        whole[jobs:, : len(self.open)] = EXPECTED_WEIGHT * costs
         whole[range(jobs, jobs + expected), range(columns, columns + expected)] = EXPECTED_WEIGHT * none
         return whole
 
-    def _costs(self, jobs: list[Job], runs: list[DriverRun]) -> tuple[Floats, dict[tuple[int, int], Insertion]]:
-        """What each job adds to each run, and where, for runs that have stops; `NEVER` where it is not possible."""
+    def _costs(self, jobs: list[Job]) -> tuple[Floats, dict[tuple[int, int], Insertion], Floats]:
+        """What each job adds to each run, and where, for runs that have stops; `NEVER` where it is not possible. Then,
+        for each job, how long before the end of a shift it can be picked up after all that is planned, at best.
+        """
+        runs = self.open
         pickups = np.array([job.pickup for job in jobs])
         ready, trip, ideal = np.array([(job.ready, job.trip, job.ideal) for job in jobs]).T[:, :, None]
-        starts, ends = np.array([run.place for run in runs]), np.array([run.end[0] for run in runs])
-        begins, frees = np.array([run.free_at for run in runs]), np.array([run.end[1] for run in runs])
-        offs = np.array([run.off for run in runs])
-        possible = self._possible(jobs, runs, pickups, starts, ends)
-        ways = self.travel.many(pickups, ends)
-        picked = np.maximum(frees + ways + self.travel.half_pickup, ready)
-        delay = np.maximum(picked + trip - ideal, 0.0)
-        costs = (
-            delay
-            + delay * delay / LONG_DELAY_SECONDS
-            + self.limits.weight * (ways + trip + self.travel.half_pickup + self.travel.half_dropoff)
-        )
-        costs[(picked > offs) | ~possible] = NEVER
+        reachable = self._possible(jobs, pickups)
+        ways = self.travel.many(pickups, runs.ends)
+        picked = np.maximum(runs.frees + ways + self.travel.half_pickup, ready)
+        delay = np.maximum(picked + (trip - ideal), 0.0)
+        costs = delay * (1.0 + delay / LONG_DELAY_SECONDS)
+        ways += trip + (self.travel.half_pickup + self.travel.half_dropoff)
+        ways *= self.limits.weight
+        costs += ways
+        costs[~reachable | (picked > runs.offs)] = NEVER
+        spare = (runs.offs - picked).max(axis=1, where=reachable, initial=0.0)
         places: dict[tuple[int, int], Insertion] = {}
-        busy = np.array([index for index, run in enumerate(runs) if run.stops], dtype=np.intp)
+        busy = np.flatnonzero(runs.with_stops)
         if len(busy):
-            near = self.travel.many(pickups, starts[busy])
-            late = np.maximum(begins[busy] + near - ready, 0.0) + self.limits.weight * near
-            likely = np.where(possible[:, busy], np.minimum(late, costs[:, busy]), NEVER)
             costs[:, busy] = NEVER
-            looks = min(CLOSER_LOOKS, len(busy))
-            for row, columns in enumerate(np.sort(np.argpartition(likely, looks - 1, axis=1)[:, :looks]).tolist()):
-                for column in columns:
-                    index = int(busy[column])
-                    if likely[row, column] >= NEVER or len(runs[index].stops) >= LONGEST_RUN:
-                        continue
-                    place = runs[index].insertion(jobs[row])
+            bounds = least_costs(jobs, [runs[column] for column in busy.tolist()], self.travel, self.limits.weight)
+            bounds[~reachable[:, busy]] = NEVER
+            for row, order in enumerate(np.argsort(bounds, axis=1, kind="stable").tolist()):
+                best: list[float] = []
+                for number in order:
+                    if bounds[row, number] >= (best[CHEAPEST - 1] if len(best) >= CHEAPEST else NEVER):
+                        break
+                    column = int(busy[number])
+                    place = runs[column].insertion(jobs[row]) if len(runs[column].stops) < LONGEST_RUN else None
                     if place is not None:
-                        places[row, index], costs[row, index] = place, place.cost
-        costs = np.where(costs < NEVER, costs + self._prices(runs), costs)
-        now = np.array([run.driver_id in self.can_now for run in runs])
-        for row, job in enumerate(jobs):
-            if not self._may_be_held(self.fleet.deliveries[job.id]):
-                costs[row, ~now & (costs[row] < NEVER)] += NOT_NOW
-        return costs, places
+                        places[row, column], costs[row, column] = place, place.cost
+                        insort(best, place.cost)
+        costs += np.where(costs < NEVER, self._prices(), 0.0)
+        at_once = np.array([not self._may_be_held(self.fleet.deliveries[job.id]) for job in jobs])
+        later = np.array([driver.id not in self.can_now for driver in runs.drivers])
+        if at_once.any() and later.any():
+            costs[np.ix_(at_once, later)] += np.where(costs[np.ix_(at_once, later)] < NEVER, NOT_NOW, 0.0)
+        return costs, places, spare
 
-    def _possible(self, jobs: list[Job], runs: list[DriverRun], pickups: Floats, starts: Floats, ends: Floats) -> Flags:
+    def _possible(self, jobs: list[Job], pickups: Floats) -> Flags:
         """Whether a job may be given to a run's driver: by zone, radius, requirements and what happened before."""
-        drivers = [self.fleet.drivers[run.driver_id] for run in runs]
-        nearness = np.maximum(_on_sphere(pickups) @ _on_sphere(starts).T, _on_sphere(pickups) @ _on_sphere(ends).T)
-        index_of = {driver.id: index for index, driver in enumerate(drivers)}
-        zones = np.array([driver.zone for driver in drivers])
-        rows: dict[tuple[str, ...], Flags] = {}
-        possible = np.ones((len(jobs), len(runs)), dtype=bool)
-        for row, job in enumerate(jobs):
-            delivery = self.fleet.deliveries[job.id]
-            served = (delivery.zone, *helping(delivery, self.fleet.zones))
-            if served not in rows:
-                rows[served] = np.isin(zones, served)
-            possible[row] = rows[served] & (nearness[row] >= cos(self._radius_km(delivery) / EARTH_RADIUS_KM))
-            refused = self.refused.get(job.id, set())
-            for driver_id in index_of.keys() & (_earlier(delivery) | refused):
-                if driver_id in refused or exclusion(delivery, driver_id, self.now, self.policy) is not None:
-                    possible[row, index_of[driver_id]] = False
+        deliveries = [self.fleet.deliveries[job.id] for job in jobs]
+        radii = np.array([self._radius_km(delivery) for delivery in deliveries])
+        possible = self.open.within(pickups, radii)
+        for row, delivery in enumerate(deliveries):
+            possible[row] &= self.open.in_zones((delivery.zone, *helping(delivery, self.fleet.zones)))
             if delivery.requirements:
-                possible[row] &= [has_all(driver.tags, delivery.requirements) for driver in drivers]
+                possible[row] &= self.open.with_tags(delivery.requirements)
+            possible[row, self._excluded(delivery)] = False
+            possible[row, self.open.of(self.refused.get(delivery.id, ()))] = False
         return possible
 
-    def _prices(self, runs: list[DriverRun]) -> Floats:
+    def _excluded(self, delivery: Delivery) -> list[int]:
+        """The columns of the drivers who must not be asked again."""
+        return [
+            column
+            for column in self.open.of(_earlier(delivery))
+            if exclusion(delivery, self.open.drivers[column].id, self.now, self.policy) is not None
+        ]
+
+    def _prices(self) -> Floats:
         """What it costs later to use each driver now, in seconds of delay.
 
         A driver who works for long can still be used after the others have gone. Orders that are expected of the stores
         nearby (`Fleet.pace`) would be picked up by the next nearest driver instead. Under strain that counts less, and
         nothing with one late delivery for each driver: nobody is kept then.
         """
-        ends, frees = np.array([run.end[0] for run in runs]), np.array([run.end[1] for run in runs])
-        offs = np.array([run.off for run in runs])
+        offs, frees = self.open.offs, self.open.frees
         prices: Floats = SHIFT_PRICE * np.clip((offs - frees) / LATE_SHIFT_SECONDS, 0.0, 1.0)
-        stores, rates = self.fleet.pace(self.at)
-        if len(runs) < 2 or not len(stores):
+        keeps = PRICED_SECONDS * max(0.0, 1.0 - self.before.strain)
+        stores, rates = self.pace
+        if len(self.open) < 2 or not len(stores) or not keeps:
             return prices
-        arrives = self.travel.many(stores, ends) + np.maximum(0.0, frees - self.at)
+        arrives = self.travel.many(stores, self.open.ends)
+        arrives += np.maximum(0.0, frees - self.at)
         arrives[:, offs < self.at + SHIFT_END_SECONDS] = FARTHEST_SECONDS
-        two = np.partition(np.minimum(arrives, FARTHEST_SECONDS), 1, axis=1)
-        longer = (two[:, 1] - two[:, 0]) * rates * PRICED_SECONDS * max(0.0, 1.0 - self.before.strain)
-        return prices + np.bincount(np.argmin(arrives, axis=1), longer, minlength=len(runs))
+        np.minimum(arrives, FARTHEST_SECONDS, out=arrives)
+        rows, nearest = np.arange(len(stores)), arrives.argmin(axis=1)
+        first = arrives[rows, nearest]
+        arrives[rows, nearest] = FARTHEST_SECONDS
+        longer = (arrives.min(axis=1) - first) * rates * keeps
+        return prices + np.bincount(nearest, longer, minlength=len(self.open))
 
     def _radius_km(self, delivery: Delivery) -> float:
         wide = delivery.widened_at is not None
@@ -410,7 +426,8 @@ class _Planning:
         reasons = {delivery.id: TRIP_TOO_LONG for delivery in self.waiting if delivery.id not in self.jobs}
         planned = set()
         late = 0
-        for run in self.runs.values():
+        all_runs = self._all_runs()
+        for run in all_runs:
             driver = self.fleet.drivers[run.driver_id]
             free = run.driver_id in self.can_now
             for index, stop in enumerate(run.stops):
@@ -436,12 +453,21 @@ class _Planning:
         for job in self.jobs.values():
             if job.id not in planned:
                 reasons[job.id] = self._why_none(job)
-        runs = {
-            run.driver_id: tuple((stop.job.id, stop.is_drop) for stop in run.stops)
-            for run in self.runs.values()
-            if run.stops
-        }
+        runs = {run.driver_id: tuple((stop.job.id, stop.is_drop) for stop in run.stops) for run in all_runs}
         return Plan(proposals, held, reasons, runs, late / max(1, len(self.at_work)), self.memo)
+
+    def _all_runs(self) -> list[DriverRun]:
+        """The runs with stops, also those of drivers who are not at work."""
+        runs = []
+        for driver in self.drivers:
+            column, where = self.open.column_of.get(driver.id), self.fleet.places.get(driver.id)
+            if column is not None:
+                if self.open.with_stops[column]:
+                    runs.append(self.open[column])
+            elif where is not None and self.fleet.jobs_of(driver.id):
+                known = self.memo[driver.id] = self._known(driver, where)
+                runs.append(known.run)
+        return runs
 
     def _fits(self, driver: Driver, delivery: Delivery) -> bool:
         """Whether the rules would make this offer."""
@@ -472,45 +498,36 @@ class _Planning:
     def _why_none(self, job: Job) -> str:
         """Why a delivery is in no run, with the codes of `dispatch/search_reasons.py`."""
         delivery = self.fleet.deliveries[job.id]
-        near = cos(self._radius_km(delivery) / EARTH_RADIUS_KM)
-        drivers = [driver for driver in self.drivers if serves(driver, delivery, self.fleet.zones)]
-        drivers = [driver for driver in drivers if driver.id in self.at_work]
-        if not drivers:
+        zones = (delivery.zone, *helping(delivery, self.fleet.zones))
+        if not any(driver.zone in zones for driver in self.at_work):
             return NONE_IN_ZONE
-        runs = [self.runs[driver.id] for driver in drivers if driver.id in self.runs]
-        spots = np.array([(run.place, run.end[0]) for run in runs]).reshape(-1, 2)
-        within = (_on_sphere(spots) @ _on_sphere(np.array([job.pickup]))[0] >= near).reshape(-1, 2).any(axis=1)
-        around = {run.driver_id for run, is_near in zip(runs, within.tolist(), strict=True) if is_near}
-        drivers = [driver for driver in drivers if driver.id in around]
-        if not drivers:
+        within = self.open.within(np.array([job.pickup]), np.array([self._radius_km(delivery)]))
+        near = self.open.in_zones(zones) & within[0]
+        if not near.any():
             return NONE_IN_RADIUS
-        drivers = [driver for driver in drivers if has_all(driver.tags, delivery.requirements)]
-        if not drivers:
+        able = near & self.open.with_tags(delivery.requirements)
+        if not able.any():
             return REQUIREMENTS_NOT_MET
-        drivers = [d for d in drivers if exclusion(delivery, d.id, self.now, self.policy) is None]
-        if not drivers:
+        able[self._excluded(delivery)] = False
+        if not able.any():
             return ALL_EXCLUDED
-        return ALL_BUSY if any(driver.shift_ends_at is None for driver in drivers) else SHIFTS_END
+        return ALL_BUSY if np.isinf(self.open.offs[able]).any() else SHIFTS_END
 
 
-def _at_work(driver: Driver, now: datetime, policy: Policy) -> str | None:
-    """Why nothing is planned for a driver, or None. Unlike `dispatchable`, it does not matter what they have now."""
-    if driver.active_count or driver.open_offer_id is not None:
-        driver = replace(driver, active_count=0, open_offer_id=None)
-    return dispatchable(driver, now, policy)
+def _has_enough(driver: Driver, now: datetime, policy: Policy) -> bool:
+    """Whether all that keeps a driver from an offer is what they have now."""
+    if not driver.active_count and driver.open_offer_id is None:
+        return False
+    return dispatchable(replace(driver, active_count=0, open_offer_id=None), now, policy) is None
 
 
 def _earlier(delivery: Delivery) -> set[str]:
     """The drivers who had an offer or an assignment for it."""
+    if not delivery.offers and not delivery.assignments:
+        return set()
     offers, assignments = delivery.offers.values(), delivery.assignments.values()
     return {offer.driver_id for offer in offers} | {assignment.driver_id for assignment in assignments}
 
 
 def _next_spot(job: Job) -> Spot:
     return job.pickup if job.picked_at is None else job.dropoff
-
-
-def _on_sphere(spots: Floats) -> Floats:
-    """Places in degrees as points on the unit sphere, one a row."""
-    lat, lon = np.radians(spots[:, 0]), np.radians(spots[:, 1])
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
