@@ -29,6 +29,10 @@ SHORT_CHORD: Final = 0.02
 OVERDUE_SECONDS: Final = 1800.0
 """A delivery that no driver has so long after its goods were ready comes before all that wait for less time."""
 
+LONGEST_DELAY_SECONDS: Final = 7 * 86_400.0
+"""Goods that were ready longer ago count as ready so long ago: some programs say 1970 for now, and the cost of such a
+delay would be that of what is impossible."""
+
 
 class Travel(Protocol):
     """How long ways and stops take. Half of the time at a stop is before the pickup or the handover, half after it."""
@@ -152,6 +156,7 @@ class Job:
         self.pickup = pickup
         self.dropoff = dropoff
         self.trip = travel.half_pickup + travel.seconds(pickup, dropoff) + travel.half_dropoff
+        ready = max(ready, now - LONGEST_DELAY_SECONDS)
         self.ideal = ready + self.trip
         self.ready = max(ready, now)
         self.overdue = not fixed and now - ready >= OVERDUE_SECONDS

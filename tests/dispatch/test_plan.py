@@ -331,6 +331,13 @@ def test_the_oldest_overdue_orders_come_before_all_others() -> None:
     assert planned(a_fleet([], orders)).reasons == dict.fromkeys([SOUP, CAKE, TEA], "no_driver_in_zone")
 
 
+def test_an_order_for_a_time_of_years_ago_gets_a_driver_as_any_other() -> None:
+    """Programs send 1970, or the year 1, for now."""
+    for ago in (AT / 60, 1_000_000_000):
+        order = order_at("soup", 2, 3, ready=-ago)
+        assert pairs(planned(a_fleet([driver_at("Dan", 0)], [order]))) == {SOUP: DAN}
+
+
 # Whatever the picture is
 
 PLACES = st.integers(-8, 8)
