@@ -83,9 +83,17 @@ def percent(share: float, speech: Speech = ENGLISH) -> str:
     return speech.said("{number}%", number=speech.decimal(value, digits))
 
 
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """The instant in this time zone; at the ends of the calendar, where it would be in no year, in UTC."""
+    try:
+        return at.astimezone(zone)
+    except OverflowError:
+        return at
+
+
 def clock(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
     """The time of day in the organisation's time zone."""
-    local = at.astimezone(zone)
+    local = in_zone(at, zone)
     return f"{local.hour:02}:{local.minute:02}:{local.second:02}" if seconds else f"{local.hour:02}:{local.minute:02}"
 
 
@@ -93,13 +101,13 @@ def day_and_clock(at: datetime | None, zone: tzinfo, *, seconds: bool = False, s
     """The day with its year and the time in the organisation's time zone; empty if there was no such time."""
     if at is None:
         return ""
-    day = speech.dated(at.astimezone(zone), "EEE dd MMM y", "yMMMEd")
+    day = speech.dated(in_zone(at, zone), "EEE dd MMM y", "yMMMEd")
     return f"{day}, {clock(at, zone, seconds=seconds)}"
 
 
 def lately(at: datetime, zone: tzinfo, *, now: datetime | None = None, speech: Speech = ENGLISH) -> str:
     """The time of day, to the second, if it was today; else the day and the minute, with the year if not this one."""
-    here, today = at.astimezone(zone), (now or datetime.now(zone)).astimezone(zone)
+    here, today = in_zone(at, zone), (now or datetime.now(zone)).astimezone(zone)
     if here.date() == today.date():
         return clock(at, zone, seconds=True)
     day = speech.dated(here, "dd MMM", "MMMd") if here.year == today.year else speech.dated(here, "dd MMM y", "yMMMd")

@@ -7,6 +7,7 @@ import jwt
 
 from server.contract.views import instant
 from server.ids import new_id
+from server.web.http.paging import cursor_of
 from tests.conftest import SECRET
 from tests.driver_app import driver_app
 from tests.waiting import until
@@ -336,6 +337,10 @@ async def test_the_history_is_listed_newest_first_in_pages(site: Site, problem: 
         cursor = page["nextCursor"]
     assert paged == whole["items"]
     problem(await site.vic.get(f"{path}?cursor=WzFd"), 422, "invalid")
+    for edge in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):  # in UTC in no year
+        problem(await site.vic.get(f"{path}?cursor={cursor_of((edge, new_id()))}"), 422, "invalid")
+        notices = cursor_of(((edge, new_id()), None, None, None, None))
+        problem(await site.vic.get(f"/admin/notices?cursor={notices}"), 422, "invalid")
     problem(await site.vic.get(f"/drivers/{new_id()}/availability/history"), 404, "not_found")
 
 

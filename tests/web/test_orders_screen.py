@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server.contract.views import instant
+from tests.conftest import StartNode
 from tests.waiting import until
 from tests.web.conftest import DROPOFF, Check, Site
 from tests.web.html_tree import parse
@@ -89,6 +90,15 @@ async def test_a_mistake_in_the_form_is_said(site: Site, problem: Check, asked: 
     assert answer.status_code == 422
     assert parse(answer.text).one("p", role="alert").text
     assert (await vic.client.get("/orders/file.csv", params=asked)).status_code == 422
+
+
+async def test_a_day_that_is_in_no_year_of_utc_is_a_mistake_too(node: StartNode) -> None:
+    site = Site(await node(time_zone="Asia/Tokyo"))
+    vic = await logged_in(site, "Vic", "viewer")
+    for name in ("from", "to"):
+        assert (await vic.client.get("/orders/file.csv", params={name: "0001-01-01"})).status_code == 422
+        assert (await vic.client.get("/orders/file.csv", params={name: "9999-12-31"})).status_code == 200
+    await site.close()
 
 
 async def test_without_an_index_for_words_the_screen_says_that_the_search_is_slow(site: Site) -> None:

@@ -73,6 +73,20 @@ def test_a_date_has_its_year_on_every_screen(shown: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("at", "zone"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), "America/New_York"),
+        (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "Europe/Berlin"),
+    ],
+)
+def test_a_time_that_is_in_no_year_of_the_time_zone_is_shown_in_utc(at: datetime, zone: str) -> None:
+    """Programs send such times for none, as `promisedAt` and `shiftEndsAt`: one order must not take a screen away."""
+    shown = "{{ at | clock }} {{ at | day_and_clock }} {{ at | lately }} {{ at | ms }} {{ at | instant }}"
+    text = environment(zone).from_string(shown).render(at=at)
+    assert text.startswith(f"{at:%H:%M} ")
+
+
+@pytest.mark.parametrize(
     ("now", "text"),
     [
         (datetime(2025, 5, 4, 9, tzinfo=UTC), "00:02:11"),

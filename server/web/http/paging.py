@@ -5,7 +5,7 @@ Rows that are added or removed meanwhile do not repeat or hide others.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -38,8 +38,8 @@ class Pager(Generic[K]):
             return None
         assert isinstance(cursor, str)
         try:
-            key: Any = self._decode(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
-        except (ValueError, RecursionError):
+            key: Any = _in_utc(self._decode(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))))
+        except (ValueError, OverflowError, RecursionError):
             key = None
         if key is None or (isinstance(key[-1], str) and not is_id(key[-1])):
             raise invalid_field("cursor", "is not a cursor of this list")
@@ -54,6 +54,13 @@ class Pager(Generic[K]):
         """The page of these rows; the caller reads one row more than `limit`."""
         shown = rows[:limit]
         return Page([view(row) for row in shown], cursor_of(key(shown[-1])) if len(rows) > limit else None)
+
+
+def _in_utc(key: Any) -> Any:
+    """The key with its instants in UTC. Raises OverflowError for one that is before or after all years there."""
+    if isinstance(key, tuple):
+        return tuple(_in_utc(part) for part in key)
+    return key.astimezone(UTC) if isinstance(key, datetime) else key
 
 
 BY_ID: Final = Pager[tuple[str]](tuple[str])

@@ -7,6 +7,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.board.formats import in_zone
 from server.dispatch.model import Driver
 from server.settings import time_zone_of
 from server.store.reads.drivers import namesake, read_driver
@@ -23,7 +24,6 @@ from server.web.http.errors import Problem, existing
 from server.web.http.forms import Form, read_form
 from server.web.screens.driver_list import DRIVERS
 from server.web.screens.form_words import mistake, problem_text, to_struct
-from server.web.screens.orders import in_zone
 from server.web.screens.shell import flash, page, see_other
 
 TEXTS: Final = {

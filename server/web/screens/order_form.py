@@ -14,6 +14,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.board.formats import in_zone
 from server.contract.personal import phone_digits
 from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
@@ -36,7 +37,6 @@ from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, existing, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import mistake, problem_text, to_struct
-from server.web.screens.orders import in_zone
 from server.web.screens.shell import flash, page, see_other
 
 TEXTS: Final = {

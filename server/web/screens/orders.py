@@ -3,13 +3,14 @@ results as a file.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any, Final, get_args
 
 from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.board.formats import in_zone
 from server.contract.csv_files import Cell, csv_of
 from server.contract.words import FAILURES, words
 from server.dispatch.model import Delivery, DeliveryStatus
@@ -117,14 +118,6 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def in_zone(at: datetime, zone: tzinfo) -> datetime:
-    """The instant in this time zone; at the ends of the calendar, where it would be in no year, in UTC."""
-    try:
-        return at.astimezone(zone)
-    except OverflowError:
-        return at
-
-
 def _row(delivery: Delivery, drivers: Mapping[str, tuple[str, str]], zone: tzinfo) -> Sequence[Cell]:
     """An order in the file, its times with the offset of the company's time zone."""
     assignment = delivery.assignment() or delivery.last_assignment()
@@ -205,7 +198,8 @@ async def _wanted(request: Call, chosen: dict[str, str]) -> DeliveryFilter:
             if chosen[name]:
                 day = datetime.fromisoformat(chosen[name]).date()
                 days[name] = datetime.combine(day, time(), zone)
-        except ValueError:
+                days[name].astimezone(UTC)
+        except (ValueError, OverflowError):  # a day that begins before or after all years in UTC
             raise FormInvalid(said("Write days like 2026-02-01.")) from None
     driver = canonical(chosen["driver"])
     if chosen["driver"] and driver is None:
