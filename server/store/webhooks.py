@@ -16,6 +16,8 @@ TWO_SECRETS_HOURS: Final = 24
 """How long after a rotation messages are signed with the old secret too."""
 OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 """The condition of a message that waits."""
+ABOUT: Final = "CASE WHEN {key} ~ '^[0-9a-f]{{8}}-[0-9a-f-]{{27}}$' THEN {key}::uuid END"
+"""The id of what a message is about, by its key; NULL if it is about no row, such as the report of a day."""
 
 _COLUMNS: Final = (
     Webhook.id, Webhook.url, Webhook.events, Webhook.active, Webhook.created_by, Webhook.created_at,

@@ -473,4 +473,6 @@ async def test_the_report_of_yesterday_comes_once_however_many_nodes_send_it(
     data = heard.message["data"]["data"]
     assert set(data) == {"day", "timeZone", "total", "stores", "drivers", "hours"}
     assert (data["timeZone"], data["total"]["orders"]) == (zone, 0)
+    log = (await site.ada.get(f"/admin/webhooks/{webhook['id']}/deliveries")).json()["items"]
+    assert sorted(message["type"] for message in log) == ["report.day", "webhook.test"], "a report is about no order"
     await site.close()

@@ -13,7 +13,7 @@ from server.store.query import fetch, fetch_one
 from server.store.queues.webhook_queue import Attempt, DueMessage
 from server.store.tables import Webhook
 from server.store.typed import is_there
-from server.store.webhooks import OPEN, WebhookRow
+from server.store.webhooks import ABOUT, OPEN, WebhookRow
 
 TEST: Final = "webhook.test"
 """The type of a test message: one attempt, without waiting."""
@@ -29,7 +29,7 @@ _MESSAGE: Final = f"""
 SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
        d.last_status, d.last_error, d.seq,
        ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50),
-       (SELECT o.seller_order_id FROM deliveries o WHERE o.id = nullif(d.key, '')::uuid)
+       (SELECT o.seller_order_id FROM deliveries o WHERE o.id = {ABOUT.format(key="d.key")})
 FROM webhook_deliveries d"""  # noqa: S608
 MESSAGES: Final = f"""{_MESSAGE}
 WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)

@@ -18,6 +18,7 @@ from server.ids import first_id_at
 from server.store.connections import Pool, Record
 from server.store.query import fetch
 from server.store.queues.stream_notices import LONGEST_HOURS
+from server.store.webhooks import ABOUT
 from server.texts.speech import said
 
 To = Literal["ops", "customer", "driver"]
@@ -95,8 +96,9 @@ SELECT m.id, CASE WHEN m.type = 'delivery.assigned' THEN 'customer' ELSE 'ops' E
 FROM webhook_deliveries m
 JOIN webhooks w ON w.id = m.webhook_id
 LEFT JOIN LATERAL (
-    SELECT id, zone, seller_order_id, store_name FROM deliveries WHERE id = nullif(m.key, '')::uuid OFFSET 0) d ON true
-LEFT JOIN alerts a ON a.id = nullif(m.key, '')::uuid
+    SELECT id, zone, seller_order_id, store_name FROM deliveries
+    WHERE id = {ABOUT.format(key="m.key")} OFFSET 0) d ON true
+LEFT JOIN alerts a ON a.id = {ABOUT.format(key="m.key")}
 WHERE m.type IN {KINDS["message"]!r}"""  # noqa: S608
 # An answer proves that the offer was there; without a socket they asked for it by a call. One
 # that was taken back before it could be confirmed has not failed.
