@@ -89,7 +89,8 @@ PRIVACY_UPDATES: Final = {
     "events": ("data",),
     "stream_notices": ("text",),
     "unassigned_orders": ("acknowledgement_note",),
-    "webhook_deliveries": ("body",),
+    "webhook_attempts": ("error",),
+    "webhook_deliveries": ("body", "last_error"),
 }
 """The columns that erasing writes: everything personal, and nothing else."""
 PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE", "proof_objects": "UPDATE", "proofs": "DELETE"}

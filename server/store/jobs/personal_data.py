@@ -104,6 +104,12 @@ WEBHOOKS: Final = Documents(
     """UPDATE webhook_deliveries t SET body = u.document
        FROM unnest($1::text[]::uuid[], $2::text[]) AS u (id, document) WHERE t.id = u.id""",
 )
+# What receivers answered can quote what they got; its status stays.
+_ANSWERED: Final = "SET {0} = split_part({0}, ':', 1) WHERE {1} = ANY ($1::uuid[]) AND {0} LIKE 'answered %:%'"
+ANSWERS: Final = (
+    "UPDATE webhook_deliveries " + _ANSWERED.format("last_error", "id"),
+    "UPDATE webhook_attempts " + _ANSWERED.format("error", "webhook_delivery_id"),
+)
 # In the streams of drivers with an offer or an assignment; $2 are patterns with the ids.
 MESSAGES: Final = Documents(
     "messages",
@@ -154,7 +160,9 @@ async def erase(connection: Connection, ids: Sequence[str], *, streams: bool) ->
     rows["deliveries"] = len(ids)
     events = await _rewrite(connection, EVENTS, rows, ids)
     since, until = id_ranges(event[2] for event in events)
-    await _rewrite(connection, WEBHOOKS, rows, ids, since, until)
+    sent = [row[0] for row in await _rewrite(connection, WEBHOOKS, rows, ids, since, until)]
+    for statement in ANSWERS:
+        await connection.execute(statement, sent, timeout=STATEMENT_SECONDS)
     if streams:
         await _rewrite(connection, MESSAGES, rows, ids, [f"%{delivery}%" for delivery in ids])
     await erase_chat(connection, rows, CHAT_ABOUT, ids)
