@@ -30,12 +30,22 @@ async def test_deliveries_pay_and_time_on_shift_of_today_and_of_the_week(node: S
         assert fresh["today"]["pay"] == []
 
         await delivered(site, dan, driverPayCents=720, tipCents=100, currency="EUR")
-        offered = await site.delivery()
+        offered = await site.delivery(tipCents=30)
         earning = (offer := await dan.offer())["payload"]["estimatedEarningCents"]
-        assert earning > 0
+        assert earning > 30
         accepted = await dan.post(f"/offers/{offer['id']}/accept")
         assert accepted.json()["assignment"]["deliveryId"] == offered["id"]
+        # The customer tips more after the driver has accepted.
+        for tip in (100, 250):
+            version = (await site.shop.get(f"/deliveries/{offered['id']}")).json()["version"]
+            changed = {"version": version, "tipCents": tip}
+            assert (await site.shop.patch(f"/deliveries/{offered['id']}", json=changed)).status_code == 200
         await dan.post(f"/assignments/{accepted.json()['assignment']['id']}/complete")
+        # As if the policy's currency had changed between the order and the offer.
+        _, abroad = await site.assignment(dan)
+        assert (await dan.post(f"/assignments/{abroad['id']}/complete")).status_code == 200
+        await site.node.change("UPDATE deliveries SET currency = 'JPY' WHERE id = $1", abroad["deliveryId"])
+        both = 2 * earning - 30 + 220
         long_ago = await delivered(site, dan, driverPayCents=5_000, currency="EUR")
         await site.node.change(
             "UPDATE assignments SET completed_at = now() - interval '8 days' WHERE id = $1", long_ago
@@ -62,8 +72,8 @@ async def test_deliveries_pay_and_time_on_shift_of_today_and_of_the_week(node: S
         )  # fmt: skip
         numbers = (await dan.get("/numbers")).json()
         for period in (numbers["today"], numbers["week"]):
-            assert (period["deliveries"], period["withoutPay"]) == (3, 1)
-            assert period["pay"] == [{"currency": "EUR", "cents": 820}, {"currency": "USD", "cents": earning}]
+            assert (period["deliveries"], period["withoutPay"]) == (4, 1)
+            assert period["pay"] == [{"currency": "EUR", "cents": 820}, {"currency": "USD", "cents": both}]
             assert period["breakSeconds"] == 600
             assert 3600 <= period["onShiftSeconds"] < 3660
         today, week = (datetime.fromisoformat(numbers[name]["since"]) for name in ("today", "week"))
@@ -71,7 +81,7 @@ async def test_deliveries_pay_and_time_on_shift_of_today_and_of_the_week(node: S
         assert week.astimezone(UTC) <= today
         assert (today - week) % timedelta(days=1) == timedelta()
 
-        assert (await site.vic.get(f"/drivers/{dan.id}/numbers")).json()["week"]["deliveries"] == 3
+        assert (await site.vic.get(f"/drivers/{dan.id}/numbers")).json()["week"]["deliveries"] == 4
         problem(await site.vic.get(f"/drivers/{new_id()}/numbers"), 404, "not_found")
         dora = await site.driver("Dora")
         problem(await dora.client.get(f"/drivers/{dan.id}/numbers"), 403, "forbidden")

@@ -10,6 +10,7 @@ from server.ids import first_id_at
 from server.settings import time_zone_of
 from server.store.connections import Pool, Record
 from server.store.query import fetch
+from server.store.reads.pay import CENTS, CURRENCY
 
 CREATED_EARLIER: Final = timedelta(days=31)
 """An order that was created longer before its search began is not counted."""
@@ -17,13 +18,11 @@ LATER: Final = timedelta(seconds=1)
 """The clock that makes ids and the one that writes times differ by less than this."""
 
 # $1 and $2 the day, $3 and $4 the ids between which its orders are, $5 the first id that was made in it. The search for
-# an order that was created after its `dispatchAt` began when it was created. The pay is the order's with the tip, else
-# the offer's.
-ORDERS: Final = """
+# an order that was created after its `dispatchAt` began when it was created.
+ORDERS: Final = f"""
 SELECT d.store_name, d.status, greatest(d.dispatch_at, d.created_at), d.promised_at, u.first_attempt_at,
        (SELECT min(f.created_at) FROM assignments f WHERE f.delivery_id = d.id),
-       a.driver_id::text, a.completed_at, d.currency,
-       coalesce(d.driver_pay_cents + coalesce(d.tip_cents, 0), (o.offer_payload->>'estimatedEarningCents')::bigint)
+       a.driver_id::text, a.completed_at, {CURRENCY}, {CENTS}
 FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN assignments a ON a.id = (
@@ -33,7 +32,7 @@ LEFT JOIN assignments a ON a.id = (
 LEFT JOIN driver_offers o ON o.id = a.offer_id
 WHERE d.created_at < $2
   AND (d.id >= $3 AND d.id < $4 AND d.dispatch_at >= $1 AND d.dispatch_at < $2
-    OR d.id >= $5 AND d.id < $4 AND d.dispatch_at < $1 AND d.created_at >= $1)"""
+    OR d.id >= $5 AND d.id < $4 AND d.dispatch_at < $1 AND d.created_at >= $1)"""  # noqa: S608
 # Their availability at the end of the day is that before the first change after it.
 DRIVERS: Final = """
 SELECT d.id::text, d.name, coalesce((

@@ -10,21 +10,21 @@ from server.dispatch.model import Availability
 from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch
+from server.store.reads.pay import CENTS, CURRENCY
 
 ORDERED_EARLIER: Final = timedelta(days=31)
 """An order that was created longer before its delivery is not counted."""
 ON_SHIFT: Final = ("available", "paused")
 
-# $1 the driver, $2 the start, $3 the first id of the orders. The pay is the order's with the tip, else the offer's.
-DELIVERED: Final = """
-SELECT a.completed_at, d.currency,
-       coalesce(d.driver_pay_cents + coalesce(d.tip_cents, 0), (o.offer_payload->>'estimatedEarningCents')::bigint)
+# $1 the driver, $2 the start, $3 the first id of the orders.
+DELIVERED: Final = f"""
+SELECT a.completed_at, {CURRENCY}, {CENTS}
 FROM (SELECT DISTINCT delivery_id FROM events
       WHERE driver_id = $1 AND type = 'delivery.assigned' AND delivery_id >= $3) e
 JOIN assignments a ON a.delivery_id = e.delivery_id AND a.driver_id = $1 AND a.status = 'COMPLETED'
 JOIN deliveries d ON d.id = a.delivery_id
 LEFT JOIN driver_offers o ON o.id = a.offer_id
-WHERE a.completed_at >= $2"""
+WHERE a.completed_at >= $2"""  # noqa: S608
 CHANGES: Final = """
 SELECT d.availability, h."timestamp", h.from_state, h.to_state
 FROM drivers d LEFT JOIN driver_availability_history h ON h.driver_id = d.id AND h."timestamp" >= $2
