@@ -58,9 +58,7 @@ async def _make(settings: Settings, connection: Connection, path: Path) -> MadeB
     migrations = await ran_migrations(connection)
     if not migrations:
         raise BackupRefused(f"{place(settings.database_url)} has no schema of Callboard: there is nothing to back up")
-    keys = await stored_objects(connection)
-    if keys and not settings.proofs_s3_bucket:
-        raise BackupRefused("photos are in an S3-compatible store that is not set: set CALLBOARD_PROOFS_S3_BUCKET")
+    await _photo_keys(settings, connection)  # to refuse before the dump, which can take long
     server_version = connection.get_server_version().major
     manifest = Manifest(FORMAT, __version__, instant(datetime.now(UTC)), migrations, server_version)
     with new_archive(path) as archive:
@@ -68,8 +66,17 @@ async def _make(settings: Settings, connection: Connection, path: Path) -> MadeB
         written = await asyncio.to_thread(_dump, archive, settings.database_url, server_version)
         if settings.secret:
             archive.writestr(zipfile.ZipInfo(SECRET), settings.secret + "\n")
-        photos = await _copy_photos(settings, archive, keys)
+        # Read after the dump, so that every photo in it is there; more than those do no harm.
+        photos = await _copy_photos(settings, archive, await _photo_keys(settings, connection))
     return MadeBackup(written, photos, bool(settings.secret))
+
+
+async def _photo_keys(settings: Settings, connection: Connection) -> list[str]:
+    """The keys of the photos in the S3-compatible store. Raises BackupRefused if that is not set."""
+    keys = await stored_objects(connection)
+    if keys and not settings.proofs_s3_bucket:
+        raise BackupRefused("photos are in an S3-compatible store that is not set: set CALLBOARD_PROOFS_S3_BUCKET")
+    return keys
 
 
 def _dump(archive: zipfile.ZipFile, url: str, server_version: int) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.backups.programs import _environment, _target
+from server.backups.archive import PROOFS
+from server.backups.programs import _environment, _target, dumping
 from server.embedded.secret import replace_secret
 from server.embedded.servers import Embedded
 from server.store.backups import name_in, with_name
@@ -99,7 +100,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 async def test_a_destroyed_database_comes_back_whole_and_orders_go_on(
-    installation: Installation, node: StartNode, tmp_path: Path
+    installation: Installation, node: StartNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = str(tmp_path / "callboard.backup")
     s3 = S3Server(tmp_path / "s3")
@@ -109,13 +110,28 @@ async def test_a_destroyed_database_comes_back_whole_and_orders_go_on(
     delivery, assignment = await site.assignment(dan, proofRequired=["pin"], pin="4711")
     assert (await site.ada.post("/admin/api-keys", json={"name": "roma"})).status_code == 201
     path = f"/drivers/{dan.id}/assignments/{assignment['id']}/proofs?kind=photo"
-    sent = await dan.client.post(path, content=an_image(), headers={"Content-Type": "image/jpeg"})
-    assert sent.status_code == 201, sent.text
-    photos = s3.objects()
-    assert len(photos) == 1
+
+    async def keep_a_photo() -> None:
+        sent = await dan.client.post(path, content=an_image(), headers={"Content-Type": "image/jpeg"})
+        assert sent.status_code == 201, sent.text
+
+    await keep_a_photo()
     assert "CALLBOARD_PROOFS_S3_BUCKET" in await installation.refused("backup", file)
     installation.settings |= s3.settings
-    await installation.done("backup", file)
+    loop = asyncio.get_running_loop()
+
+    def with_a_photo(*args: Any) -> Any:
+        asyncio.run_coroutine_threadsafe(keep_a_photo(), loop).result(30)
+        return dumping(*args)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("server.backups.backup.dumping", with_a_photo)
+        await installation.done("backup", file)
+    photos = s3.objects()
+    assert len(photos) == 2
+    with zipfile.ZipFile(file) as archive:
+        kept = [name for name in archive.namelist() if name.startswith(PROOFS)]
+    assert len(kept) == 2, "also the one that was kept while the backup was made"
     assert mode_of(Path(file)) == 0o600
     assert "nodes are running" in await installation.refused("restore", file)
     assert "nodes are running" in await installation.refused("restore", file, "--replace")
