@@ -13,7 +13,10 @@ import pytest
 
 from server.ids import new_id
 from server.sockets import revocations
+from server.store import sign_in as store
+from server.store.query import DatabaseAway
 from server.web.access.login_limits import SIGN_IN_TRIES, Tries
+from server.web.screens import account
 from tests.conftest import SECRET, Node, StartNode
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
@@ -537,6 +540,29 @@ async def test_tries_that_are_wrong_are_limited_and_right_ones_are_not(site: Sit
         assert 0 < int(answer.headers["retry-after"]) <= 300
     # Who is signed in already notices nothing of it.
     assert (await bearer(site, signed_in).get(f"/drivers/{dan.id}")).status_code == 200
+
+
+async def test_no_try_is_used_up_while_the_database_is_away(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All phones behind one address ask again and again while it is away, and must get in when it is back."""
+    dan = await site.driver()
+    signed_in, code = await sign_in(site, dan), await invite(site, dan)
+
+    async def away(*_: object) -> None:
+        raise DatabaseAway("stopped")
+
+    with monkeypatch.context() as stopped:
+        for name in ("sign_in", "renew"):
+            stopped.setattr(store, name, away)
+        stopped.setattr(account, "set_password_with", away)
+        form = {"code": "guess", "password": "long enough"}
+        for _ in range(SIGN_IN_TRIES):
+            problem(await site.nobody.post("/driver/sign-in", json={"code": code}), 503, "try_again")
+            problem(await renew(site, signed_in["deviceToken"]), 503, "try_again")
+            assert (await site.nobody.post("/new-password", data=form)).status_code == 503
+    assert (await renew(site, signed_in["deviceToken"])).status_code == 200
+    assert (await site.nobody.post("/driver/sign-in", json={"code": code})).status_code == 200
 
 
 async def test_pushes_end_with_the_device_that_subscribed(site: Site, problem: Check) -> None:

@@ -10,6 +10,7 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 from litestar.connection import ASGIConnection
 
+from server.store.query import DatabaseAway
 from server.web.access import users
 from server.web.screens.shell import local_path
 from tests.conftest import StartNode
@@ -135,6 +136,19 @@ async def test_too_many_tries_have_to_wait(site: Site, name: str, problem: Check
     shown = await site.anonymous().post("/login", json={"name": name, "password": PASSWORD})
     problem(shown, 429, "too_many_requests")
     assert int(shown.headers["retry-after"]) > 0
+
+
+async def test_no_try_is_used_up_while_the_database_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await add(site.node, "alice", "ops")
+
+    async def away(*_: object) -> None:
+        raise DatabaseAway("stopped")
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(users.Passwords, "person_of", away)
+        for _ in range(8):
+            assert (await Browser(site.anonymous()).log_in("alice")).status_code == 503
+    assert (await Browser(site.anonymous()).log_in("alice")).status_code == 303
 
 
 def at(address: str) -> dict[str, str]:

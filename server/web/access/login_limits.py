@@ -163,6 +163,11 @@ class LoginLimits:
         self._know(begun.pair)
         self._tell(given_back=begun.taken, known=begun.pair)
 
+    def undo(self, begun: Try, now: float) -> None:
+        """Nobody could look at the password, which says nothing about it: undo this try."""
+        self._give_back(begun.taken, now)
+        self._tell(given_back=begun.taken)
+
     def _give_back(self, taken: Counted, now: float) -> None:
         for kind, key in taken:
             self._of[kind].give_back(key, now)

@@ -5,7 +5,8 @@ other message contains them.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final
@@ -20,6 +21,7 @@ from server.node import Node
 from server.sockets.revocations import TOKEN_HOURS
 from server.store import sign_in as store
 from server.store.devices import SignedIn, holder
+from server.store.query import DatabaseAway
 from server.web.access.device_secrets import DeviceToken, first_token, new_code, next_token, read_device_token
 from server.web.access.guards import SERVICE_AND_OPS
 from server.web.access.login_limits import Tries, network_of
@@ -85,22 +87,22 @@ def page_link(request: Call, fragment: str) -> str:
 async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
     node = node_of(request)
     pool = node.database.pool
-    give_back = begin_try(request)
     action_id = given.action_id.lower() if given.action_id is not None else None
     code = given.code.strip()  # as copied from a message
     token = first_token(node.settings.secret, code, action_id)
     name = (given.name or "").strip() or device_name(request.headers.get("user-agent", ""))
-    found = await store.sign_in(
-        pool, hashed(code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
-    )
-    if found is not None:
-        log.info("driver_signed_in", driverId=found.driver_id, deviceId=found.device_id)
-    elif action_id is not None:  # the answer may have been lost
-        found = await store.signed_in_before(pool, token.family_hash, token.token_hash)
-    if found is None:
-        log.warning("driver_sign_in_refused", address=address_of(request))
-        raise unauthorized(NO_INVITATION)
-    give_back()
+    with one_try(request) as give_back:
+        found = await store.sign_in(
+            pool, hashed(code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
+        )
+        if found is not None:
+            log.info("driver_signed_in", driverId=found.driver_id, deviceId=found.device_id)
+        elif action_id is not None:  # the answer may have been lost
+            found = await store.signed_in_before(pool, token.family_hash, token.token_hash)
+        if found is None:
+            log.warning("driver_sign_in_refused", address=address_of(request))
+            raise unauthorized(NO_INVITATION)
+        give_back()
     return _signed_in(node, found, token)
 
 
@@ -112,20 +114,21 @@ async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
 )
 async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
     node = node_of(request)
-    give_back = begin_try(request)
-    held = read_device_token(given.device_token)
-    if held is None:
-        raise unauthorized(NOT_SIGNED_IN)
-    following = next_token(node.settings.secret, held, given.action_id.lower() if given.action_id is not None else None)
-    renewed = await store.renew(node.database.pool, held.family_hash, held.token_hash, following.token_hash)
-    if renewed is None:
-        raise unauthorized(NOT_SIGNED_IN)
-    found, ended = renewed
-    if ended is not None:
-        node.revocations.device_ended(found.device_id)
-        log.warning("device_ended", driverId=found.driver_id, deviceId=found.device_id, reason=ended)
-        raise unauthorized(NOT_SIGNED_IN)
-    give_back()
+    action_id = given.action_id.lower() if given.action_id is not None else None
+    with one_try(request) as give_back:
+        held = read_device_token(given.device_token)
+        if held is None:
+            raise unauthorized(NOT_SIGNED_IN)
+        following = next_token(node.settings.secret, held, action_id)
+        renewed = await store.renew(node.database.pool, held.family_hash, held.token_hash, following.token_hash)
+        if renewed is None:
+            raise unauthorized(NOT_SIGNED_IN)
+        found, ended = renewed
+        if ended is not None:
+            node.revocations.device_ended(found.device_id)
+            log.warning("device_ended", driverId=found.driver_id, deviceId=found.device_id, reason=ended)
+            raise unauthorized(NOT_SIGNED_IN)
+        give_back()
     return _signed_in(node, found, following)
 
 
@@ -138,17 +141,20 @@ async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
 )
 async def sign_out(request: Call, given: s.SignOut) -> None:
     node = node_of(request)
-    give_back = begin_try(request)
-    held = read_device_token(given.device_token)
-    found = await holder(node.database.pool, held.family_hash) if held is not None else None
-    if found is None:
-        raise unauthorized(NOT_SIGNED_IN)
-    give_back()
+    with one_try(request) as give_back:
+        held = read_device_token(given.device_token)
+        found = await holder(node.database.pool, held.family_hash) if held is not None else None
+        if found is None:
+            raise unauthorized(NOT_SIGNED_IN)
+        give_back()
     await end(node, found.driver_id, found.device_id, Actor("driver", found.driver_id), "signed_out")
 
 
-def begin_try(request: Call) -> Callable[[], None]:
-    """Count one try of this network. Call the result to give the try back after a success. Raises 429."""
+@contextmanager
+def one_try(request: Call) -> Iterator[Callable[[], None]]:
+    """Count one try of this network. Call what this gives to give the try back after a success; when the database is
+    away, which is nobody's mistake, it is given back anyway. Raises 429.
+    """
     tries: Tries = request.app.state.sign_in_tries
     network, now = network_of(address_of(request)), time.monotonic()
     wait = tries.wait_seconds(network, now)
@@ -156,7 +162,15 @@ def begin_try(request: Call) -> Callable[[], None]:
         log.warning("driver_sign_in_limited", address=address_of(request))
         raise too_many(max(1, ceil(wait)))
     tries.take(network, now)
-    return lambda: tries.give_back(network, time.monotonic())
+
+    def give_back() -> None:
+        tries.give_back(network, time.monotonic())
+
+    try:
+        yield give_back
+    except DatabaseAway:
+        give_back()
+        raise
 
 
 def _signed_in(node: Node, found: SignedIn, token: DeviceToken) -> a.SignedInView:

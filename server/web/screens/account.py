@@ -10,7 +10,7 @@ import structlog
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 
-from server.store.query import database_errors
+from server.store.query import DatabaseAway, database_errors
 from server.texts.speech import later, said
 from server.web.access.guards import VIEWERS
 from server.web.access.login_limits import LoginLimits
@@ -24,7 +24,7 @@ from server.web.access.users import (
     change_person,
     set_password_with,
 )
-from server.web.api.sign_in import begin_try
+from server.web.api.sign_in import one_try
 from server.web.http.caller import Call
 from server.web.http.current_node import pool_of
 from server.web.http.errors import FORBIDDEN, Problem, not_found, too_many
@@ -94,18 +94,18 @@ async def set_new_password(request: Call) -> ASGIResponse:
         raise Problem(FORBIDDEN, later("This form was sent from another site."))
     form = await read_form(request, Form)
     code, password = form.text("code"), form.last("password")
-    give_back = begin_try(request)
-    try:
-        with database_errors():
-            person = await set_password_with(pool_of(request), code, password)
-    except PasswordUnfit:
+    with one_try(request) as give_back:
+        try:
+            with database_errors():
+                person = await set_password_with(pool_of(request), code, password)
+        except PasswordUnfit:
+            give_back()
+            return await _new_password(request, 422, problem=_too_short(), code=code[:CODE_LIMIT])
+        if person is None:
+            log.warning("password_link_refused", address=address_of(request))
+            text = said("This link is not valid: it was used, it expired, or a newer one replaced it.")
+            return await _new_password(request, 422, problem=text)
         give_back()
-        return await _new_password(request, 422, problem=_too_short(), code=code[:CODE_LIMIT])
-    if person is None:
-        log.warning("password_link_refused", address=address_of(request))
-        text = said("This link is not valid: it was used, it expired, or a newer one replaced it.")
-        return await _new_password(request, 422, problem=text)
-    give_back()
     sessions_of(request).user_changed(person)
     log.info("password_set_by_link", userId=person)
     return see_other(LOGIN, flash(request, "good", said("Your password is set. Log in with it.")))
@@ -126,8 +126,12 @@ async def _is_password(request: Call, session: LoginSession, password: str) -> b
     begun = limits.begin(session.name, address_of(request), time.monotonic())
     if isinstance(begun, int):
         raise too_many(begun)
-    with database_errors():
-        person = await passwords.person_of(pool_of(request), session.name, password)
+    try:
+        with database_errors():
+            person = await passwords.person_of(pool_of(request), session.name, password)
+    except DatabaseAway:
+        limits.undo(begun, time.monotonic())
+        raise
     if person != session.user_id:
         log.warning("password_change_refused", name=session.name)
         return False

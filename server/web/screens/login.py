@@ -14,7 +14,7 @@ from litestar.datastructures import Cookie
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.store.query import database_errors
+from server.store.query import DatabaseAway, database_errors
 from server.store.users import PersonRole
 from server.texts.speech import later, said
 from server.web.access.login_limits import LoginLimits
@@ -141,6 +141,9 @@ async def _let_in(request: Call, name: str, password: str) -> LoginSession:
         async with asyncio.timeout(WAIT_SECONDS):
             with database_errors():
                 person = await passwords.person_of(state.node.database.pool, name, password[:PASSWORD_LIMIT])
+    except DatabaseAway:
+        limits.undo(begun, time.monotonic())
+        raise
     except TimeoutError:
         raise try_again() from None
     if person is None:
