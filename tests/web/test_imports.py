@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import httpx2
 import pytest
 
+from server.store.engine import READING
 from server.store.imports import LOCK, UNLOCK
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, value_of
 from tests import spreadsheets as sheets
 from tests.conftest import StartNode
-from tests.waiting import until
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import parse
 from tests.web.people import logged_in
@@ -185,19 +185,20 @@ async def test_a_driver_without_a_reference_is_known_by_phone_or_name(site: Site
     assert len((await site.alice.get("/drivers")).json()["items"]) == 3
 
 
-async def test_imports_of_drivers_wait_for_each_other(site: Site) -> None:
+async def test_imports_of_drivers_wait_for_each_other(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a statement may wait for a lock."""
+    monkeypatch.setitem(READING, "lock_timeout", "50ms")
+    site = Site(await node())
     pool = site.node.app.state.node.database.pool
-    waiting = (
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-    )
     async with pool.acquire() as connection:
-        await connection.execute(LOCK)
+        assert await connection.fetchval(LOCK)
         running = asyncio.create_task(imported(site, "drivers", "name\nDan\n"))
-        await until(lambda: pool.fetchval(waiting))
+        await asyncio.sleep(0.5)
+        assert not running.done()
         assert (await site.alice.get("/drivers")).json()["items"] == []
         await connection.execute(UNLOCK)
     assert outcome(await running) == (1, 0, 0)
+    await site.close()
 
 
 async def test_the_same_file_at_once_registers_nobody_twice(site: Site) -> None:

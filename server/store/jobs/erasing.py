@@ -179,8 +179,9 @@ async def erase_person(database: Database, phone: str, requested_by: str | None)
     pattern = phone_pattern(digits)
     connection = await database.connect_for_privacy()
     try:
-        await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'")
+        await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'; SET lock_timeout = '{SEARCH_SECONDS}s'")
         await connection.execute(ALONE, timeout=SEARCH_SECONDS)
+        await connection.execute("RESET lock_timeout")
         ids: list[str] = []
         async for found in _naming(connection, digits, pattern):
             await _erase_requested(connection, found, requested_by, rows)
