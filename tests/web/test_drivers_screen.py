@@ -47,6 +47,7 @@ async def test_a_driver_is_added_found_and_changed(site: Site) -> None:
         found = await names(alice, f"/board/drivers?q={words}")
         assert found == (["Mari Tamm"] if words else ["Mari Tamm", "Zoe"]), words
     assert await names(alice, "/board/drivers?q=%25") == []
+    assert await names(alice, "/board/drivers?q=van+5") == [], "no phone, though one has a 5"
     assert await names(alice, "/board/drivers?zone=North") == ["Mari Tamm"]
 
     path = f"/board/drivers/{driver_id}/edit"

@@ -113,7 +113,9 @@ class DriverSearch(Struct, frozen=True):
 
 async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, limit: int) -> list[Driver]:
     """By name, those after the driver `after`. Raises DatabaseAway."""
-    args = (wanted.active, wanted.zone, wanted.words, digits_of(wanted.words), wanted.away_seconds, after, limit)
+    words = wanted.words or ""
+    phone = digits_of(words) if not any(sign.isalpha() for sign in words) else ""
+    args = (wanted.active, wanted.zone, wanted.words, phone, wanted.away_seconds, after, limit)
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 
 
