@@ -55,6 +55,10 @@ def test_every_part_of_a_window_is_there_also_where_the_clocks_change() -> None:
         assert [day.hour for day in days] == [0] * 8
         assert [day.date() - days[0].date() for day in days] == [timedelta(days=n) for n in range(8)]
     assert start_of(NOW, ZoneInfo("Asia/Kolkata"), by_day=False) == NOW
+    # Midnight comes twice: at 0:00 and 1:00 UTC.
+    now = datetime(2026, 10, 27, 9, 5, tzinfo=UTC)
+    azores = insights_of(WINDOWS["7d"], now, ZoneInfo("Atlantic/Azores"), [], NO_ERRORS).over_time
+    assert [at.hour for at, _ in azores] == [0] * 6 + [1] * 2
 
 
 def test_yesterday_and_last_week_are_whole_days_also_where_the_clocks_change() -> None:

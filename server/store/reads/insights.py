@@ -157,9 +157,11 @@ def between(
 
 
 def start_of(at: datetime, zone: tzinfo, *, by_day: bool) -> datetime:
-    """The beginning, in UTC, of the hour or day of this time zone that it lies in."""
+    """The beginning, in UTC, of the hour or day of this time zone that it lies in. A day in which midnight comes twice
+    begins with the first.
+    """
     local = at.astimezone(zone).replace(minute=0, second=0, microsecond=0)
-    return (local.replace(hour=0) if by_day else local).astimezone(UTC)
+    return (local.replace(hour=0, fold=0) if by_day else local).astimezone(UTC)
 
 
 async def zone_names(pool: Pool) -> list[str]:

@@ -64,7 +64,7 @@ async def get_numbers(request: Call, driver_id: CallingDriver) -> a.DriverNumber
     node = node_of(request)
     now = node.clock.now()
     local = now.astimezone(time_zone_of(node.settings.time_zone))
-    today = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     week = today - timedelta(days=today.weekday())  # of the same zone, so still midnight if the clocks changed
     found = existing(await read_driver_numbers(pool_of(request), driver_id, week.astimezone(UTC), now))
     periods = (_period(found, since.astimezone(UTC)) for since in (today, week))
