@@ -1,6 +1,6 @@
 // Texts that this phone keeps, by their key. Where storage is forbidden or full, they last as long as the page.
 
-/** @type {Map<string, string | null>} */
+/** @type {Map<string, string | null>} what could not be stored */
 const memory = new Map();
 
 /**
@@ -9,7 +9,7 @@ const memory = new Map();
  */
 export const read = (key) => {
   try {
-    return localStorage.getItem(key);
+    return localStorage.getItem(key) ?? memory.get(key) ?? null;
   } catch {
     return memory.get(key) ?? null;
   }
@@ -20,11 +20,24 @@ export const read = (key) => {
  * @param {string | null} value null removes it
  */
 export const write = (key, value) => {
-  memory.set(key, value);
+  memory.delete(key);
   try {
     if (value === null) localStorage.removeItem(key);
     else localStorage.setItem(key, value);
   } catch {
-    // it lasts as long as the page
+    memory.set(key, value); // it lasts as long as the page
+    forget(key);
+  }
+};
+
+/**
+ * Where there was no room for a new text, the old one is not true any more.
+ * @param {string} key
+ */
+const forget = (key) => {
+  try {
+    localStorage.removeItem(key);
+  } catch {
+    // nothing can be stored
   }
 };

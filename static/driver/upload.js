@@ -15,7 +15,8 @@ const ANSWER_MS = 60_000;
  * @param {string} [base] the address of the server; a page's own if it is left out
  */
 export const upload = async ({ driverId, assignmentId, actionId, kind = "photo", picture }, token, base = "") => {
-  if (token === null || !picture) throw new Refused("try_again", "");
+  if (!picture) throw new Refused("no_picture", "");
+  if (token === null) throw new Refused("try_again", "");
   /** @type {Response} */
   let answer;
   try {
@@ -26,7 +27,8 @@ export const upload = async ({ driverId, assignmentId, actionId, kind = "photo",
       signal: AbortSignal.timeout?.(ANSWER_MS),
     });
   } catch {
-    throw new Refused("try_again", "");
+    // A browser can lose a picture that it has kept: no try would ever succeed, and the handover would wait for it.
+    throw new Refused((await isReadable(picture)) ? "try_again" : "no_picture", "");
   }
   if (answer.ok) return;
   // A token that has expired: the connection gets another one.
@@ -36,3 +38,6 @@ export const upload = async ({ driverId, assignmentId, actionId, kind = "photo",
   const unreadable = answer.status === 413 || answer.status === 415 || answer.status === 422;
   throw new Refused(unreadable ? "no_picture" : (problem.code ?? "internal_error"), problem.message ?? "", problem);
 };
+
+/** @param {Blob} picture */
+const isReadable = (picture) => picture.arrayBuffer().then(() => true, () => false);
