@@ -172,10 +172,10 @@ class DriverClient:
     async def ask(self, message: m.FromDriver, *, by_http: bool = False) -> m.Result:
         """Send a message and wait for its verdict, across lost connections: whatever is said again, it happens once.
 
-        A deed gets an action's id, and if it says when it was done, the time of each sending. Raises Refused, or
-        TimeoutError after three minutes.
+        A deed and what the driver writes get an action's id, and a deed that says when it was done the time of each
+        sending. Raises Refused, or TimeoutError after three minutes.
         """
-        if isinstance(message, m.Deed) and message.action_id is None:
+        if isinstance(message, m.Deed | m.Say) and message.action_id is None:
             message = replace(message, action_id=str(uuid4()))
         async with asyncio.timeout(ANSWER_SECONDS):
             while True:

@@ -163,6 +163,8 @@ _CALLS: Final = {
     "end_shift": "availability/end-shift",
     "pause": "availability/pause",
     "resume": "availability/resume",
+    "seen": "messages/{messageId}/seen",
+    "say": "messages",
 }
 
 
@@ -176,7 +178,7 @@ def as_call(driver_id: str, message: FromDriver) -> Call:
     """The same over HTTP. A `ping` has no such form."""
     frame = as_frame(message)
     path = _CALLS[frame.pop("type")].format_map(frame)
-    about = {name: value for name, value in frame.items() if name not in ("offerId", "assignmentId")}
+    about = {name: value for name, value in frame.items() if name not in ("offerId", "assignmentId", "messageId")}
     return Call(f"/drivers/{driver_id}/{path}", about or None)
 
 

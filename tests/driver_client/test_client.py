@@ -149,6 +149,28 @@ async def test_an_action_said_over_both_ways_is_done_once(shop: Shop) -> None:
     assert [event["data"]["actionId"] for event in events] == [deed.action_id]
 
 
+async def test_what_is_written_to_dispatch_is_one_message_over_lost_answers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver_id, client = await shop.a_client()
+    ask = Connection.ask
+    answers = []
+
+    async def lose_the_first(connection: Connection, kind: str, **fields: object) -> Any:
+        answers.append(await ask(connection, kind, **fields))
+        if len(answers) == 1:
+            raise ConnectionError("lost")
+        return answers[-1]
+
+    monkeypatch.setattr(Connection, "ask", lose_the_first)
+    async with running(client):
+        await client.ask(m.Say(text="The shop is closed"))
+    assert len(answers) == 2
+    ops = {"Authorization": f"Bearer {mint('ops', 'alice', 1)}"}
+    listed = await shop.api.http.get(f"/admin/drivers/{driver_id}/messages", headers=ops)
+    assert [item["text"] for item in listed.json()["items"]] == ["The shop is closed"]
+
+
 async def test_every_message_has_its_call(shop: Shop) -> None:
     """What the server does not know is 404 by its path and 405 by its method; these ids are of nothing."""
     driver_id, client = await shop.a_client()
@@ -157,14 +179,21 @@ async def test_every_message_has_its_call(shop: Shop) -> None:
         m.Accept(offer_id=nothing), m.Reject(offer_id=nothing, reason="too_far"), m.Received(offer_id=nothing),
         m.Arrived(assignment_id=nothing, where="pickup"), m.PickedUp(assignment_id=nothing, at=phone_time()),
         m.Completed(assignment_id=nothing, proof=m.Proof(pin="1")), m.Release(assignment_id=nothing, reason="unwell"),
-        m.Failed(assignment_id=nothing, reason="damaged", note="wet", then="end"),
+        m.Failed(assignment_id=nothing, reason="damaged", note="wet", then="end"), m.Seen(message_id=nothing),
     ]  # fmt: skip
     async with running(client):
         for message in messages:
             with pytest.raises(Refused) as refused:
                 await client.ask(message, by_http=True)
             assert refused.value.more["detail"] == "Nothing has this id.", message
-        for harmless in (here(), m.TakeBreak(duration_minutes=5), m.Pause(), m.EndShift(), m.Resume()):
+        for harmless in (
+            here(),
+            m.TakeBreak(duration_minutes=5),
+            m.Pause(),
+            m.EndShift(),
+            m.Resume(),
+            m.Say(text="Hi"),
+        ):
             await client.ask(harmless, by_http=True)
         await until(lambda: client.mirror.availability == "available")
     assert client.mirror.driver_id == driver_id
