@@ -75,9 +75,12 @@ def hold_moved(world: World, before: Delivery, after: Delivery, actor: Actor) ->
     """
     if before.held_until is None:
         return None
+    # Ready already: maybe in the year 1, before which is no time.
+    if after.is_ready_at() <= world.now or after.needs_check() or after.prep_seconds <= 0:
+        return hold_ended(world, before, actor)
     moved = after.is_ready_at() - before.is_ready_at()
     until = before.held_until + moved
-    if until <= world.now or after.needs_check() or after.prep_seconds <= 0:
+    if until <= world.now:
         return hold_ended(world, before, actor)
     return _held(world, after, until, actor) if moved else None
 

@@ -1,6 +1,7 @@
 """Holds: which orders are held, until when, and what moves or ends a hold."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -98,6 +99,9 @@ CASES = [
     Case("less preparation moves it", held(), change(prep_seconds=1320),
          [happens(e.DeliveryChanged), happens(e.DeliveryHeld, until=UNTIL - minutes(1))], is_held),
     Case("no preparation ends it", held(), change(prep_seconds=0), [happens(e.DeliveryChanged), happens(e.HoldEnded)]),
+    Case("goods that were ready in the year 1 end it", held(),
+         change(dispatch_at=datetime(1, 1, 1, tzinfo=UTC), prep_seconds=60),
+         [happens(e.DeliveryChanged), happens(e.HoldEnded)]),
     Case("another store leaves it", held(), change(pickup=Place(52.54, 13.43)), [happens(e.DeliveryChanged)], is_held),
     Case("an address to check ends it", held(), change(dropoff=Place(48.14, 11.58)),
          [happens(e.DeliveryChanged), happens(e.HoldEnded), happens(e.DeliveryAtRisk)]),
