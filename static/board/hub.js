@@ -123,7 +123,12 @@ export class Hub {
     // What no page shows now may stay in the request until the next one comes, except the board's many rows.
     const enough = wanted === this.#asked || (!fresh.length && wanted.includes("board=") === this.#asked.includes("board="));
     if (this.#connection?.open && enough && !late && !other) {
-      for (const [port, page] of this.pages) if (!page.open) this.#welcome(port, page, 200);
+      for (const [port, page] of this.pages) {
+        if (page.open) continue;
+        this.#welcome(port, page, 200);
+        // Another page shows the same: what changed since this one was read, was said before it was here.
+        if (page.about) this.#send(port, page, `event: changed\ndata: ${page.about}`);
+      }
       return;
     }
     void this.#connect(wanted);

@@ -231,6 +231,16 @@ test("a page that wants something new gets a stream that has it", async (t) => {
   assert.deepEqual([one.chunks.length, two.chunks.length], [0, 1]);
 });
 
+test("a page of what another page shows already is read again, in case it changed before the page was here", async (t) => {
+  const { time, server, hub } = start(t);
+  const one = new Page(hub, { about: "delivery:1" });
+  await time.pass(GATHER_MS);
+  const two = new Page(hub, { about: "delivery:1" });
+  await time.pass(GATHER_MS);
+  assert.equal(server.asked.length, 1);
+  assert.deepEqual([one.chunks, two.chunks], [[], ["event: changed\ndata: delivery:1"]]);
+});
+
 test("a board of another epoch reads everything again, and is then where the stream is", async (t) => {
   const { time, server, hub } = start(t);
   const first = new Page(hub, { board: true, after: "e-4" });
