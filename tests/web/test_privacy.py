@@ -165,12 +165,12 @@ async def orders(site: Site) -> list[dict[str, Any]]:
     )
     # A receiver that refuses what it got, and quotes it.
     await site.node.change("""
-        WITH told AS (
+        WITH sent AS (
             UPDATE webhook_deliveries SET last_error = 'answered 422: {"unknown": "Zoe Quill"}'
             WHERE delivered_at IS NULL AND key IN (SELECT id::text FROM deliveries)
             RETURNING id, webhook_id, last_error)
         INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, status, ms, error)
-        SELECT id, webhook_id, 1, now(), 422, 5, last_error FROM told""")
+        SELECT id, webhook_id, 1, now(), 422, 5, last_error FROM sent""")
     return orders
 
 
