@@ -86,17 +86,19 @@ class DriverClient:
         while True:
             await asyncio.sleep(self.away_seconds)
             greeted = False
-            connection = Connection(self.url, await self._token(), self._take, last_seq=self.mirror.seq)
+            connection: Connection | None = None
             try:
+                connection = Connection(self.url, await self._token(), self._take, last_seq=self.mirror.seq)
                 greeted = await self._session(connection)
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError, httpx.TransportError):  # who makes the tokens may be away too
                 pass
             finally:
                 self._connection = None
                 self.connected.clear()
-                connection.cut()
-            code = connection.close_code
-            if code is not None and code in FINAL_CODES and code != TOKEN_EXPIRED:
+                if connection is not None:
+                    connection.cut()
+            code = connection.close_code if connection is not None else None
+            if connection is not None and code is not None and code in FINAL_CODES and code != TOKEN_EXPIRED:
                 raise Dismissed(code, connection.close_reason)
             if greeted:
                 pause = FIRST_PAUSE_SECONDS
@@ -203,11 +205,11 @@ class DriverClient:
         if self._http is None or self.away_seconds or self.mirror.driver_id is None:
             raise ConnectionError("there is no way over HTTP")
         call = m.as_call(self.mirror.driver_id, _sent_now(message))
-        headers = {"Authorization": f"Bearer {await self._token()}"}
         try:
+            headers = {"Authorization": f"Bearer {await self._token()}"}
             answer = await self._http.post(call.path, json=call.body, headers=headers)
             body = answer.json() if answer.content else {}
-        except (httpx.TransportError, ValueError) as error:
+        except (httpx.TransportError, OSError, ValueError) as error:
             raise ConnectionError(str(error)) from None
         if not answer.is_success:
             raise Refused(body.get("code", ""), body.get("detail", ""), body)

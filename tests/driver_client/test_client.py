@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from server.driver_client import messages as m
@@ -238,6 +239,23 @@ async def test_a_quiet_connection_that_answers_is_kept(shop: Shop) -> None:
     async with running(client):
         await until(lambda: len(pongs) > 2)
         assert client.connects == 1
+
+
+async def test_who_makes_the_tokens_may_be_away(shop: Shop) -> None:
+    driver_id, _ = await shop.a_client()
+    make, away = shop.token_of(driver_id), [httpx2.ConnectError("away"), TimeoutError(), ConnectionRefusedError()]
+
+    async def token() -> str:
+        if away:
+            raise away.pop()
+        return await make()
+
+    client = DriverClient(shop.url, token, http=shop.api.http)
+    async with running(client):
+        assert (away, client.connects) == ([], 1)
+        away.append(TimeoutError())
+        await client.ask(m.Pause(), by_http=True)
+        await until(lambda: client.mirror.availability == "paused")
 
 
 async def test_the_token_goes_as_browsers_send_it(shop: Shop) -> None:
