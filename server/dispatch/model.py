@@ -235,8 +235,9 @@ NO_DETAILS: Final = OrderDetails()
 NO_ASSIGNMENT_DETAILS: Final = AssignmentDetails()
 
 
-class Delivery(Struct):
-    """An order that is carried from `pickup` to `dropoff`.
+class Delivery(Struct, gc=False):
+    """An order that is carried from `pickup` to `dropoff`. Nothing in it refers back to it, so the collector of cycles
+    need not look at the many that a node keeps.
 
     `current_offer_id` is its PENDING offer; `widened_at` is when escalation widened the search and cleared earlier
     expiries. `fingerprint` identifies the request that created it. `promised_at` is the promised time, or else the
@@ -364,8 +365,8 @@ class Work(Struct, frozen=True):
     deliveries: dict[str, Delivery] = {}
 
 
-class Driver(Struct):
-    """A driver, as the rules need them.
+class Driver(Struct, gc=False):
+    """A driver, as the rules need them. As for deliveries, the collector of cycles need not look at it.
 
     `availability_before` is the state that a return restores; it is set while `offline` was not chosen by anybody.
     `open_offer_id` and `open_offer_delivery_id` name their PENDING offer; `active_count` counts their ACTIVE

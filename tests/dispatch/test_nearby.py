@@ -1,5 +1,6 @@
 """The drivers at work as columns: they say of every driver what the rules say, whatever came before."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from tests.builders import (
     a_delivery,
     a_driver,
     a_driver_gone,
+    an_open_offer,
     id_of,
     minutes,
     seconds,
@@ -229,3 +231,11 @@ def test_how_far_the_nearest_driver_is_who_can_take_it_sooner_or_later() -> None
     assert nearby.nearest_km(soup, 3) is None
     assert nearby.nearest_km(cold, 5) is None
     assert nearby.nearest_km(cold, 10) == pytest.approx(6, abs=0.01)
+
+
+def test_the_collector_of_cycles_need_not_look_at_drivers_and_deliveries() -> None:
+    """With 20,000 drivers, each look at all of them stopped the event loop for 4 ms."""
+    driver, delivery = a_driver("Dan", position=at(1), tags=("bike",)), a_delivery("soup")
+    an_open_offer(delivery, driver)
+    assert not gc.is_tracked(driver)
+    assert not gc.is_tracked(delivery)
