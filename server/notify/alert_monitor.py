@@ -75,6 +75,7 @@ class AlertMonitor:
         self._executor = executor
         self._policies = policies
         self._look_now = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._count_due = 0.0
 
     def look_now(self) -> None:
@@ -107,25 +108,29 @@ class AlertMonitor:
             await wait_until_set(self._look_now, pause)
 
     async def look(self) -> None:
-        """Measure every zone, and submit the commands that follow. Raises what the database raises."""
-        policy = self._policies.current.alerts
-        rows = await read_zone_numbers(self._pool, policy.window_minutes)
-        open_alerts = await read_open_alert_keys(self._pool)
-        zones = {row.zone: row.numbers for row in rows}
-        for alert in open_alerts:
-            zones.setdefault(alert.zone, ZoneNumbers(alert.zone))
-        known = {(alert.kind, alert.zone): alert for alert in open_alerts}
-        commands = [
-            command
-            for numbers in zones.values()
-            for measured in measure(numbers, policy)
-            if (command := _command(measured, known.get((measured.kind, measured.zone)))) is not None
-        ]
-        for answer in await asyncio.gather(*(self._executor.submit(command) for command in commands)):
-            if isinstance(answer, Refusal):
-                log.info("alert_not_changed", code=answer.code)
-        _show(rows, await read_open_alert_keys(self._pool) if commands else open_alerts)
-        LOOKED.set(time.time())
+        """Measure every zone, and submit the commands that follow. Raises what the database raises.
+
+        One look at a time: numbers from before another look's commands would raise again what that one resolved.
+        """
+        async with self._looking:
+            policy = self._policies.current.alerts
+            rows = await read_zone_numbers(self._pool, policy.window_minutes)
+            open_alerts = await read_open_alert_keys(self._pool)
+            zones = {row.zone: row.numbers for row in rows}
+            for alert in open_alerts:
+                zones.setdefault(alert.zone, ZoneNumbers(alert.zone))
+            known = {(alert.kind, alert.zone): alert for alert in open_alerts}
+            commands = [
+                command
+                for numbers in zones.values()
+                for measured in measure(numbers, policy)
+                if (command := _command(measured, known.get((measured.kind, measured.zone)))) is not None
+            ]
+            for answer in await asyncio.gather(*(self._executor.submit(command) for command in commands)):
+                if isinstance(answer, Refusal):
+                    log.info("alert_not_changed", code=answer.code)
+            _show(rows, await read_open_alert_keys(self._pool) if commands else open_alerts)
+            LOOKED.set(time.time())
 
     async def count_messages(self) -> None:
         """Count the waiting webhook messages. A long queue is counted less often; alerts do not wait for it.

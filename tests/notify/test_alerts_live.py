@@ -11,10 +11,12 @@ from server.dispatch import commands as c
 from server.ids import new_id
 from server.notify import alert_monitor
 from server.notify.alert_monitor import AlertMonitor
+from server.store.connections import Pool
 from server.store.query import DatabaseAway
+from server.store.reads.zone_numbers import OpenAlert, read_open_alert_keys
 from tests.notify.conftest import a_webhook, cancel
 from tests.receiver import Receiver
-from tests.waiting import until
+from tests.waiting import beside, until
 from tests.web.conftest import Check, Site
 
 
@@ -175,6 +177,32 @@ async def test_two_that_raise_the_same_alert_at_once_raise_one(site: Site) -> No
     ]
     assert [answer.decided.repeated for answer in answers] == [False, True, True]
     assert len([alert for alert in await alerts(site) if alert["zone"] == "north"]) == 1
+
+
+async def test_numbers_from_before_another_look_raise_nothing_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await set_alerts(site, unassignedCount=0)
+    delivery = await site.delivery()
+    await look(site)
+    counted, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read_late(pool: Pool) -> list[OpenAlert]:
+        if not counted.is_set():
+            counted.set()
+            await go_on.wait()
+        return await read_open_alert_keys(pool)
+
+    monkeypatch.setattr(alert_monitor, "read_open_alert_keys", read_late)
+    async with beside(look(site)) as early:
+        await counted.wait()
+        await cancel(site, delivery)
+        async with beside(look(site)) as late:
+            await until(lambda: late.done() or site.node.app.state.node.alert_monitor._looking.locked())
+            go_on.set()
+            await asyncio.gather(early, late)
+    (alert,) = await alerts(site)
+    assert alert["resolvedAt"] is not None
 
 
 async def test_after_a_failure_the_next_look_is_as_soon_as_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
