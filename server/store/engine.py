@@ -5,8 +5,9 @@ closed is replaced at its next use.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 import asyncpg
@@ -41,6 +42,12 @@ _SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
 }
+FIRST_OTHER_TYPE: Final = 16_384
+"""PostgreSQL's own types have ids below this one, the same on every server."""
+_own_types: Final[dict[int, list[Any]]] = {}
+"""What asyncpg has to know about those that it does not know by itself."""
+_NOT_ASKED: Final = SimpleNamespace(name="none")
+"""In the place of the statement that asked: no other statement has to be prepared again because of it."""
 PATIENT: Final = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 # What each kind of connection sets at its start: one kind for each purpose that writes its own rows.
 READING: Final = _SETTINGS | {
@@ -85,7 +92,7 @@ class DatabaseUnreachable(Exception):
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A pooled connection that returns without a round trip, since no code here leaves session state.
+    """A connection that returns to its pool without a round trip, since no code here leaves session state.
 
     An open transaction is still rolled back.
     """
@@ -94,6 +101,18 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
     def get_reset_query(self) -> str:
         return ""
+
+    async def _introspect_types(self, ids: Collection[int], timeout: float | None) -> tuple[list[Any], object]:
+        """Asked once a process, not once a connection: to look up PostgreSQL's own array types takes it longer than to
+        connect.
+        """
+        if max(ids) >= FIRST_OTHER_TYPE:
+            return cast(tuple[list[Any], object], await super()._introspect_types(ids, timeout))
+        statement: object = _NOT_ASKED
+        for one in ids:
+            if one not in _own_types:
+                _own_types[one], statement = await super()._introspect_types([one], timeout)
+        return [row for one in ids for row in _own_types[one]], statement
 
 
 class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
@@ -285,6 +304,7 @@ class Database(PostgresEngine):
 
     async def _connect(self, settings: Mapping[str, str], **options: object) -> Connection:
         options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
+        options["connection_class"] = _Connection
         connection: Connection = await self._servers.connect(server_settings=settings, **options)
         try:
             await _set_codecs(connection)

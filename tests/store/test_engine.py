@@ -51,6 +51,26 @@ async def works(database: Database) -> bool:
     return False
 
 
+async def test_array_types_are_looked_up_once_a_process(database: Database) -> None:
+    """And types that somebody has defined, by each connection."""
+    asked: list[str] = []
+    ours = "SELECT $1::uuid[], $2::float8[]"
+    for _ in range(2):
+        connection: Any = await database.connect_apart()
+        asked.clear()
+        connection.add_query_logger(lambda query: asked.append(query.query))
+        made = [new_id(), new_id()]
+        assert tuple(await connection.fetchrow(ours, made, [0.5])) == (made, [0.5])
+        await connection.close()
+    assert asked == [ours]
+    await database.pool.execute("CREATE TYPE mood AS (good bool, at timestamptz[])")
+    for _ in range(2):
+        connection = await database.connect_apart()
+        mood = await connection.fetchval("SELECT ROW(true, ARRAY[to_timestamp(0)])::mood")
+        assert tuple(mood) == (True, [datetime.fromtimestamp(0, UTC)])
+        await connection.close()
+
+
 @pytest.mark.parametrize("where", ["pool", "writing", "apart", "piccolo"])
 async def test_ids_and_json_are_text_and_instants_are_in_utc_everywhere(database: Database, where: str) -> None:
     open_one = {
