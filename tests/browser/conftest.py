@@ -232,11 +232,34 @@ directions and paints neither, so the test continues as if nothing had happened.
 """
 
 
+VIOLATIONS: dict[str, Any] = {"resultTypes": ["violations"]}
+OF_COLOURS = VIOLATIONS | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""The rules of axe whose answer depends on colours."""
+
+
 async def check_accessible(page: Page, name: str) -> None:
     """axe finds nothing to complain of, and from right to left nothing overlaps, is cut or is outside the window."""
     faults = await page.evaluate(MIRRORED)
     assert faults == [], f"{name}, from right to left: {faults}"
-    results = await Axe().run(page)
+    await _run_axe(page, name, VIOLATIONS)
+
+
+async def check_in_both_themes(page: Page, name: str, picture: str = "", *, full_page: bool = False) -> None:
+    """Accessible in the dark, and after the system has switched to light, where nothing but colours may differ. With
+    pictures called `<picture>-dark` and `<picture>-light`.
+    """
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        if theme == "dark":
+            await check_accessible(page, f"{name}, {theme}")
+        else:
+            await _run_axe(page, f"{name}, {theme}", OF_COLOURS)
+        if picture:
+            await page.screenshot(path=SCREENS / f"{picture}-{theme}.png", full_page=full_page)
+
+
+async def _run_axe(page: Page, name: str, options: dict[str, Any]) -> None:
+    results = await Axe().run(page, options=options)
     found = [
         f"{violation['id']}: {[node['target'] for node in violation['nodes'][:4]]}"
         for violation in results.response["violations"]

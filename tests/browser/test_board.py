@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import PHONE, THEMES, People, Person, check_accessible, offer_lasts, shoot
+from tests.browser.conftest import PHONE, People, Person, check_accessible, check_in_both_themes, offer_lasts, shoot
 from tests.conftest import StartNode, running_node
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
@@ -910,28 +910,24 @@ async def lively(site: Site) -> dict[str, dict[str, Any]]:
     return made
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_every_screen_is_accessible_in_both_themes(site: Site, people: People, theme: str) -> None:
-    ada = await people(site.node, "ada", "admin", color_scheme=theme)
+async def test_every_screen_is_accessible_in_both_themes(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
     made = await lively(site)
     board = await open_board(ada)
     await expect(board.locator("#rows-waiting .level[data-shape=top]")).to_have_text("Level 3")
-    await check_accessible(board, "board")
-    await shoot(board, f"board-{theme}")
+    await check_in_both_themes(board, "board", "board")
     await board.locator(f"#d-{made['Green Bowl']['id']}").focus()
     await board.keyboard.press("a")
     await expect(board.get_by_role("dialog")).to_contain_text("Assign order")
-    await check_accessible(board, "assign")
-    await shoot(board, f"board-assign-{theme}")
+    await check_in_both_themes(board, "assign", "board-assign")
     await board.keyboard.press("Escape")
     await board.locator(f"#a-{made['active']['id']}").focus()
     await board.keyboard.press("r")
     await expect(board.get_by_role("dialog")).to_contain_text("loses this order")
-    await check_accessible(board, "reassign")
-    await shoot(board, f"board-reassign-{theme}")
+    await check_in_both_themes(board, "reassign", "board-reassign")
     await board.keyboard.press("Escape")
     await board.keyboard.press("?")
-    await check_accessible(board, "keys")
+    await check_in_both_themes(board, "keys")
     await board.keyboard.press("Escape")
     await board.close()
     for name, path in (
@@ -941,17 +937,14 @@ async def test_every_screen_is_accessible_in_both_themes(site: Site, people: Peo
     ):
         page = await ada.open(path)
         await expect(page.locator("#badge")).to_have_attribute("data-state", "live")
-        await check_accessible(page, name)
-        await shoot(page, f"{name}-{theme}")
+        await check_in_both_themes(page, name, name)
         await page.close()
-    phone = await people(site.node, "ada", "admin", color_scheme=theme, viewport=PHONE, has_touch=True, is_mobile=True)
+    phone = await people(site.node, "ada", "admin", viewport=PHONE, has_touch=True, is_mobile=True)
     page = await open_board(phone)
-    await check_accessible(page, "board on a phone")
-    await shoot(page, f"board-phone-{theme}")
+    await check_in_both_themes(page, "board on a phone", "board-phone")
     await page.goto(f"{phone.url}/board/deliveries/{made['Golden Noodle']['id']}")
     await expect(page.locator("#badge")).to_have_text(LIVE)
-    await check_accessible(page, "delivery on a phone")
-    await shoot(page, f"delivery-phone-{theme}")
+    await check_in_both_themes(page, "delivery on a phone", "delivery-phone")
 
 
 WHOLE = """(part) => part.getBoundingClientRect().right <= part.closest("td").getBoundingClientRect().right"""
@@ -1001,8 +994,7 @@ async def test_a_gone_driver_with_an_order_is_on_top_and_no_filter_hides_them(si
         await expect(board.locator('[data-n="gone"]')).to_be_hidden()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_a_driver_who_has_gone_is_seen_on_every_screen(site: Site, people: People, theme: Any) -> None:
+async def test_a_driver_who_has_gone_is_seen_on_every_screen(site: Site, people: People) -> None:
     dan, dora, his, _ = await two_under_way(site)
     async with driver_app(site.node.ws_url, dora.id) as app:
         await app.hear("hello")
@@ -1014,18 +1006,16 @@ async def test_a_driver_who_has_gone_is_seen_on_every_screen(site: Site, people:
             ("wall", 1920, 1080, "?kiosk=1"),
         ):
             size = {"width": width, "height": height}
-            vic = await people(site.node, "vic", "viewer", color_scheme=theme, viewport=size)
+            vic = await people(site.node, "vic", "viewer", viewport=size)
             board = await open_board(vic, query)
             for row in (board.locator(f"#v-{dan.id}"), board.locator(f"#a-{his['id']}")):
                 await row.scroll_into_view_if_needed()
                 for part in (row.locator(".driver-gone"), row.get_by_role("link", name="+372 555 0101")):
                     await expect(part).to_be_in_viewport()
                     assert await part.evaluate(WHOLE), f"{name}: cut off"
-            await check_accessible(board, f"gone {name} {theme}")
-            await shoot(board, f"gone-{name}-{theme}")
+            await check_in_both_themes(board, f"gone {name}", f"gone-{name}")
             await board.close()
         for name, path in (("delivery", f"deliveries/{his['id']}"), ("driver", f"drivers/{dan.id}")):
             page = await vic.open(f"/board/{path}")
             await expect(page.locator(".at-risk")).to_contain_text("Driver gone")
-            await check_accessible(page, f"gone {name} {theme}")
-            await shoot(page, f"gone-{name}-{theme}")
+            await check_in_both_themes(page, f"gone {name}", f"gone-{name}")

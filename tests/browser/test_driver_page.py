@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Request, expect
 
 from server.sockets.session import TOKEN_EXPIRED
 from server.web.http.assets import asset
-from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
+from tests.browser.conftest import LONG_SECONDS, check_in_both_themes, offer_lasts, shoot
 from tests.browser.phone import HERE, SIZE, Phone, link, phone, settled, tap
 from tests.conftest import StartNode, running_node
 from tests.waiting import until
@@ -219,10 +219,9 @@ async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: S
         await expect(dans.offer).to_be_hidden()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser, site: Site, theme: str) -> None:
+async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan", capacity=3)
-    async with phone(chromium, site, dan, color_scheme=theme) as dans:
+    async with phone(chromium, site, dan) as dans:
         await dans.online()
         jobs = dans.page.get_by_role("article")
         await site.delivery(**ORDER, sellerOrderId="asked for")
@@ -235,7 +234,7 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
             re.compile(r"^On your way: \d+ min more, 4 stops in all$")
         )
         await expect(dans.page.locator("[data-settling]")).to_have_count(0)
-        await shoot(dans.page, f"driver-add-on-{theme}")
+        await shoot(dans.page, "driver-add-on")
         given = {"driverId": dan.id, "reason": "agreed by phone", "mode": "assign", "replaceOffer": True}
         answer = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=given)
         assert answer.status_code == 201, answer.text
@@ -258,9 +257,8 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(by_silence.locator(".given")).to_have_text(words)
         await expect(by_hand.locator(".given")).to_have_text("Assigned to you by your dispatcher")
         await expect(jobs.locator(".given").filter(visible=True)).to_have_count(2)
-        await check_accessible(dans.page, f"given {theme}")
         await by_silence.scroll_into_view_if_needed()
-        await shoot(dans.page, f"driver-given-{theme}")
+        await check_in_both_themes(dans.page, "given", "driver-given")
 
 
 async def test_what_dispatch_does_with_a_delivery_is_said(chromium: Browser, site: Site) -> None:
@@ -515,17 +513,15 @@ async def test_an_offer_in_the_background_does_not_count_as_seen(chromium: Brows
         await until(lambda: value(site, "SELECT received_at FROM driver_offers"))
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, site: Site, theme: str) -> None:
+async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, site: Site) -> None:
     dora = await site.driver("Dora Lindqvist")
 
     async def look(name: str) -> None:
-        await check_accessible(doras.page, f"{name} {theme}")
+        await check_in_both_themes(doras.page, name, f"driver-{name}")
         wide = await doras.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= SIZE["width"], name
-        await shoot(doras.page, f"driver-{name}-{theme}")
 
-    async with phone(chromium, site, dora, color_scheme=theme, reduced_motion="reduce", device_scale_factor=2) as doras:
+    async with phone(chromium, site, dora, reduced_motion="reduce", device_scale_factor=2) as doras:
         doras.owner.network_may_fail = True
         await doras.online()
         await look("available")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Geolocation, expect
 
-from tests.browser.conftest import THEMES, check_accessible, shoot
+from tests.browser.conftest import check_in_both_themes, shoot
 from tests.browser.phone import Phone, phone, settled, tap
 from tests.browser.test_driver_page import ORDER, value
 from tests.browser.test_driver_thumbs import FREEZE, SIZES, button, undo
@@ -125,10 +125,7 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
         await on.page.evaluate(DRAWN)
         await on.page.evaluate("dispatchEvent(new Event('resize'))")  # the page's guard looks again
         await on.page.evaluate(DRAWN)
-        for theme in THEMES:
-            await on.page.emulate_media(color_scheme=theme)
-            await check_accessible(on.page, f"{state} {theme}")
-            await shoot(on.page, f"driver-places-{state}-{theme}")
+        await check_in_both_themes(on.page, state, f"driver-places-{state}")
         await expect(on.page.locator("[data-settling]")).to_have_count(0)
         names = [one["name"] for seen in (False, True) for one in found["320", 100, seen][state]]
         return list(dict.fromkeys(names))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
-from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
+from tests.browser.conftest import LONG_SECONDS, check_accessible, check_in_both_themes, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, link, phone, tap
 from tests.browser.test_driver_page import ORDER, value
 from tests.waiting import until
@@ -589,12 +589,9 @@ OFFER_PARTS = """() =>
     })"""
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_what_waits_to_be_sent_is_accessible_and_covers_nothing(
-    chromium: Browser, site: Site, theme: str
-) -> None:
+async def test_what_waits_to_be_sent_is_accessible_and_covers_nothing(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
-    options: dict[str, Any] = {"color_scheme": theme, "reduced_motion": "reduce", "viewport": SIZES["320"]}
+    options: dict[str, Any] = {"reduced_motion": "reduce", "viewport": SIZES["320"]}
     async with phone(chromium, site, dan, **options) as dans:
         dans.owner.network_may_fail = True
         await dans.page.add_init_script(FREEZE)
@@ -604,8 +601,7 @@ async def test_what_waits_to_be_sent_is_accessible_and_covers_nothing(
         await dans.press("Delivered")
         await expect(undo(dans)).to_be_visible()
         await dans.page.evaluate("freeze(0)")
-        await check_accessible(dans.page, f"undo {theme}")
-        await shoot(dans.page, f"driver-thumbs-undo-{theme}")
+        await check_in_both_themes(dans.page, "undo", "driver-thumbs-undo")
         set_by = {"availability": "paused", "reason": "vehicle check"}
         assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=set_by)).status_code == 200
         await expect(dans.page.locator("#notices")).to_contain_text("vehicle check")
@@ -618,9 +614,8 @@ async def test_what_waits_to_be_sent_is_accessible_and_covers_nothing(
         for name, left, top, right, bottom in boxes:
             if name != "notice":
                 assert notice[3] <= left or notice[1] >= right or notice[4] <= top or notice[2] >= bottom, name
-        await shoot(dans.page, f"driver-thumbs-notice-{theme}")
+        await shoot(dans.page, "driver-thumbs-notice")
         await dans.context.set_offline(True)
         await dans.page.evaluate("freeze(20_000)")
         await expect(dans.page.get_by_role("article")).to_contain_text("Saved, not sent yet")
-        await check_accessible(dans.page, f"saved {theme}")
-        await shoot(dans.page, f"driver-thumbs-saved-{theme}")
+        await check_in_both_themes(dans.page, "saved", "driver-thumbs-saved")

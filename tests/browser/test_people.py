@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ViewportSize, expect
 
-from tests.browser.conftest import PASSWORD, THEMES, People, Person, browser_fixture, check_accessible, shoot
+from tests.browser.conftest import PASSWORD, People, Person, browser_fixture, check_in_both_themes
 from tests.web.conftest import Site
 from tests.web.people import add
 
@@ -108,9 +108,8 @@ async def test_an_admin_adds_somebody_who_then_logs_in(site: Site, people: Peopl
     await expect(theirs).to_have_url(f"{site.node.url}/login?next=/board")
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_the_screens_of_people_are_accessible(site: Site, people: People, anybody: Any, theme: str) -> None:
-    window = await anybody(color_scheme=theme)
+async def test_the_screens_of_people_are_accessible(site: Site, people: People, anybody: Any) -> None:
+    window = await anybody()
     window.network_may_fail = True
     login = await window.open("/login")
     for name, viewport in {"": DESK, "-phone": PHONE}.items():
@@ -119,10 +118,9 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
         await login.get_by_label("Password").fill("not the password")
         await login.get_by_role("button", name="Log in").click()
         await expect(login.get_by_role("alert")).to_be_visible()
-        await check_accessible(login, f"login {theme}")
-        await shoot(login, f"login{name}-{theme}")
+        await check_in_both_themes(login, "login", f"login{name}")
 
-    ada = await people(site.node, "Ada", "admin", color_scheme=theme, viewport=DESK)
+    ada = await people(site.node, "Ada", "admin", viewport=DESK)
     ada.network_may_fail = True
     await add(site.node, "Alice", "ops")
     gone = await add(site.node, "Otto", "viewer")
@@ -153,11 +151,10 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
                 await page.get_by_label("Name", exact=True).fill("ADA")
                 await page.get_by_role("button", name="Add").click()
                 await expect(page.get_by_role("alert")).to_have_text("The user name ADA is taken.")
-            await check_accessible(page, f"{screen} {theme}")
-            await shoot(page, f"{screen}{name}-{theme}")
+            await check_in_both_themes(page, screen, f"{screen}{name}")
         await page.goto(f"{ada.url}/users")
         await page.locator("details.menu summary").click()
-        await check_accessible(page, f"menu {theme}")
+        await check_in_both_themes(page, "menu")
 
 
 async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> None:
