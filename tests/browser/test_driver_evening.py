@@ -78,6 +78,7 @@ async def saved(on: Phone, *types: str) -> None:
     await until(are)
 
 
+@pytest.mark.slow
 async def test_an_evening_with_a_bad_network_is_reported_once_and_in_order(
     chromium: Browser, site: Site, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -513,6 +513,7 @@ async def test_an_offer_in_the_background_does_not_count_as_seen(chromium: Brows
         await until(lambda: value(site, "SELECT received_at FROM driver_offers"))
 
 
+@pytest.mark.slow
 async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, site: Site) -> None:
     dora = await site.driver("Dora Lindqvist")
 

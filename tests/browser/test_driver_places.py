@@ -97,6 +97,7 @@ def apart(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.slow
 async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -> None:
     """Measured in every state of a shift, on every screen. Buttons of one name are one, the same in every state."""
     dan = await site.driver("Dan Okafor")

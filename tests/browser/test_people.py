@@ -108,6 +108,7 @@ async def test_an_admin_adds_somebody_who_then_logs_in(site: Site, people: Peopl
     await expect(theirs).to_have_url(f"{site.node.url}/login?next=/board")
 
 
+@pytest.mark.slow
 async def test_the_screens_of_people_are_accessible(site: Site, people: People, anybody: Any) -> None:
     window = await anybody()
     window.network_may_fail = True

@@ -114,6 +114,7 @@ async def test_a_notice_is_seen_and_the_order_lists_its_notices(site: Site, peop
     assert "Sushi No. 2" not in await page.locator("#now").inner_text()
 
 
+@pytest.mark.slow
 async def test_they_read_in_both_themes_and_on_a_phone(site: Site, people: People) -> None:
     await an_evening(site)
     alert = (await site.vic.get("/admin/alerts")).json()["items"][0]

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.conftest import short_folder
 from tests.torture.aside import Aside
 from tests.torture.load.crowd import Crowd, Driver
@@ -11,6 +13,7 @@ from tests.torture.load.run import Run, Size
 from tests.torture.stage import Stage
 
 
+@pytest.mark.slow
 async def test_everybody_connects_takes_orders_survives_a_node_and_comes_and_goes() -> None:
     size = Size(drivers=40, nodes=2, burst=20, boards=2, minutes=0.05, around_seconds=0.5)
     with short_folder() as folder:

@@ -32,6 +32,7 @@ def errors(process: Process) -> list[dict[str, object]]:
     return [line for line in lines if line["level"] in ("error", "critical")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_orders_flow_while_nodes_are_replaced_and_while_they_are_put_back(
     releases: Releases,
