@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help venv demo serve test check checks lint types suite cover bench torture load compat abuse audit release browser texts js clean
+.PHONY: help venv demo serve test check checks lint types rules suite cover bench torture load compat abuse audit release browser texts js clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -26,7 +26,7 @@ help:
 	@echo 'make texts    update the translations, and print how many texts are not translated'
 	@echo 'make replay-report  how good dispatch is on real days: docs/dispatch-quality.md (DATA=folder of the days)'
 	@echo 'make venv     create the virtual environment for development'
-	@echo 'also: lint, types, suite, browser, clean'
+	@echo 'also: lint, types, rules, suite, browser, clean'
 
 venv: $(VENV)/.dev
 
@@ -41,7 +41,7 @@ test: $(VENV)/.dev browser
 
 # What needs one core each is done side by side.
 check:
-	@$(MAKE) -j3 checks browser
+	@$(MAKE) -j4 checks rules browser
 	@$(MAKE) suite
 
 checks: lint types js
@@ -61,13 +61,16 @@ js: $(JS)/node_modules/.installed $(VENV)/.dev
 	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js static clients $(JS)
 	node --test $(JS)/*.test.js
 
-# All tests, once. Rules are covered to the last branch. To trace the rest too, as `make cover` does, would take the suite
-# a third of its time.
-suite: $(VENV)/.dev browser
+# The rules of dispatch are covered to the last branch. To trace the rest too, as `make cover` does, would take its tests a
+# third of their time.
+rules: $(VENV)/.dev
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run --source=server/dispatch -m pytest $(SHARED) tests/dispatch
+	$(VENV)/bin/coverage run --source=server/dispatch -m pytest tests/dispatch
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report --fail-under=100
+
+# All other tests.
+suite: $(VENV)/.dev browser
 	$(PY) -m pytest $(SHARED) --ignore=tests/dispatch
 
 # Which lines of the server no test runs.
