@@ -17,6 +17,8 @@ ANSWER_BYTES: Final = 1 << 20
 FOUND_LIMIT: Final = 5
 KNOWN_LIMIT: Final = 5000
 """Addresses that are not asked for again. An import asks for each of them twice."""
+KNOWN_SECONDS: Final = 3600.0
+"""For so long: a geocoder learns new streets, and an address is somebody's."""
 SAME_PLACE_KM: Final = 0.15
 """Results so near to each other are one place, such as a house and a shop in it."""
 KM_PER_DEGREE: Final = 111.2
@@ -73,14 +75,18 @@ class Geocoder:
         asking = self._known.get(address)
         if asking is None:
             asking = self._known[address] = asyncio.create_task(self._asked(address))
+            asyncio.get_running_loop().call_later(KNOWN_SECONDS, self._forget, address, asking)
             if len(self._known) > KNOWN_LIMIT:
                 del self._known[next(iter(self._known))]
         try:
             return await asyncio.shield(asking)
         except GeocoderAway:
-            if self._known.get(address) is asking:
-                del self._known[address]
+            self._forget(address, asking)
             raise
+
+    def _forget(self, address: str, asked: asyncio.Task[list[FoundPlace]]) -> None:
+        if self._known.get(address) is asked:
+            del self._known[address]
 
     async def _asked(self, address: str) -> list[FoundPlace]:
         if self._is_pelias:

@@ -9,7 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from server.geocoder import search
 from tests.conftest import StartNode
+from tests.waiting import until
 from tests.web.conftest import DROPOFF, Check, Site
 from tests.web.html_tree import parse
 from tests.web.people import logged_in
@@ -111,6 +113,23 @@ async def test_an_order_sent_again_keeps_its_position(node: StartNode, geocoder:
         problem(await site.shop.post("/deliveries", content=b"{", headers=json_type), 400, "malformed")
         deep = b'{"pickup": {"address": ' + b"[" * 3000 + b"]" * 3000 + b"}}"
         problem(await site.shop.post("/deliveries", content=deep, headers=json_type), 422, "invalid")
+    finally:
+        await site.close()
+
+
+async def test_a_geocoder_that_has_learned_an_address_is_asked_again(
+    node: StartNode, geocoder: OtherServer, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "KNOWN_SECONDS", 0.05)
+    site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
+    try:
+        problem(await site.shop.post("/deliveries", json=order("Nowhere")), 422, "address_not_found")
+        geocoder.answer = b'[{"display_name": "here now", "lat": "52.52", "lon": "13.4"}]'
+
+        async def is_found() -> bool:
+            return (await site.shop.post("/deliveries", json=order("Nowhere"))).status_code == 201
+
+        await until(is_found)
     finally:
         await site.close()
 
