@@ -43,10 +43,11 @@ def _hours(report: DayReport) -> Iterator[Row]:
 def _drivers(report: DayReport) -> Iterator[Row]:
     yield ("driver", "hours", "delivered", "withPromise", "onTime", "failed", "pay", "currency")
     for driver in report.drivers:
+        tally = driver.tally
+        counts: Row = (round(driver.seconds / 3600, 2), tally.delivered, tally.promised, tally.on_time, tally.failed)
         for currency, amount in _amounts(driver):
-            tally = driver.tally
-            counts = (tally.delivered, tally.promised, tally.on_time, tally.failed)
-            yield (driver.name, round(driver.seconds / 3600, 2), *counts, amount, currency)
+            yield (driver.name, *counts, amount, currency)
+            counts = (None,) * len(counts)  # once for each driver, so that columns can be added up
 
 
 def _amounts(driver: DriverDay) -> list[tuple[str | None, float | None]]:
