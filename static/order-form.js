@@ -126,6 +126,21 @@ const choosePlace = (end) => {
   return true;
 };
 
+/**
+ * A position in another form, such as the link of a map, as the form shows it.
+ * @param {string} end
+ */
+const readPosition = async (end) => {
+  const field = input(`${end}.at`);
+  const { value } = field;
+  if (placeOf(end) || value.trim().length < 4) return;
+  const { ok, body } = await callboard.send("GET", `/orders/places?q=${encodeURIComponent(value)}`);
+  if (!ok || !Array.isArray(body) || body.length !== 1 || value !== field.value) return;
+  field.value = `${body[0].lat}, ${body[0].lon}`;
+  draw();
+  fit();
+};
+
 const startMap = () => {
   const place = byId("pick");
   if (!window.L) return;
@@ -162,5 +177,6 @@ for (const end of ENDS) {
     });
   }
   input(`${end}.at`).addEventListener("input", draw);
+  input(`${end}.at`).addEventListener("change", () => void readPosition(end));
   input(`${end}.at`).addEventListener("focus", () => choose(end));
 }

@@ -30,7 +30,7 @@ async def test_a_driver_is_added_found_and_changed(site: Site) -> None:
     alice = await logged_in(site, "Alice", "ops")
     entered = NEW | {
         "phone": "+372 5123 4567", "vehicle": "bike", "tags": "cool bag, alcohol", "capacity": "2", "zone": "north",
-        "externalRef": "M-1", "shiftEndsAt": "2026-12-24T22:00",
+        "externalRef": "M-1", "shiftEndsAt": "2098-12-24T22:00",
     }  # fmt: skip
     done = await alice.send("/board/drivers/new", **entered)
     assert done.status_code == 303, done.text
@@ -39,7 +39,7 @@ async def test_a_driver_is_added_found_and_changed(site: Site) -> None:
     mari = (await site.alice.get(f"/drivers/{driver_id}")).json()
     wanted = {
         "name": "Mari Tamm", "phone": "+372 5123 4567", "vehicle": "bike", "tags": ["cool bag", "alcohol"],
-        "capacity": 2, "zone": "north", "externalRef": "M-1", "shiftEndsAt": "2026-12-24T22:00:00.000Z",
+        "capacity": 2, "zone": "north", "externalRef": "M-1", "shiftEndsAt": "2098-12-24T22:00:00.000Z",
     }  # fmt: skip
     assert {name: mari[name] for name in wanted} == wanted
     await site.driver("Zoe")
@@ -98,9 +98,32 @@ async def test_a_mistake_is_said_in_the_words_of_the_form(site: Site, wrong: dic
     answer = await alice.send("/board/drivers/new", **NEW | {"phone": "+49 1"} | wrong)
     assert answer.status_code in (409, 422), answer.text
     page = parse(answer.text)
-    assert words in page.one("p", role="alert").text
+    assert words.replace(":", " :") in page.one(role="alert").text or words in page.one(role="alert").text
     assert page.one("input", name="phone")["value"] == "+49 1"
+    marked = [one["name"] for one in page.every("input", aria_invalid="true")]
+    assert marked == ([] if "externalRef" in wrong else list(wrong))
     assert len((await site.alice.get("/drivers")).json()["items"]) == 1
+
+
+async def test_a_driver_is_not_overwritten_unseen_and_no_shift_ends_in_the_past_unasked(site: Site) -> None:
+    dan = await site.driver("Dan", vehicle="bike")
+    alice = await logged_in(site, "Alice", "ops")
+    path = f"/board/drivers/{dan.id}/edit"
+    form = await fields_of(alice, path)
+    assert (await site.shop.patch(f"/drivers/{dan.id}", json={"vehicle": "car", "phone": "1"})).status_code == 200
+    refused = await alice.send(path, **form | {"vehicle": "van"})
+    page = parse(refused.text)
+    assert (refused.status_code, "Vehicle : car" in page.one(role="alert").text) == (409, True)
+    shown = {one["name"]: one.get("value") or "" for one in page.every("input") if one.get("name")}
+    assert (shown["vehicle"], shown["phone"]) == ("van", "1")
+    assert (await alice.send(path, **shown)).status_code == 303
+    assert (await site.alice.get(f"/drivers/{dan.id}")).json()["vehicle"] == "van"
+
+    ended = await fields_of(alice, path) | {"shiftEndsAt": "2020-02-01T22:00"}
+    asked = await alice.send(path, **ended)
+    page = parse(asked.text)
+    assert (asked.status_code, "in the past" in page.one(role="alert").text) == (409, True)
+    assert (await alice.send(path, **ended, past=page.one("button", name="past")["value"])).status_code == 303
 
 
 async def test_who_was_not_seen_for_long_is_named(site: Site) -> None:

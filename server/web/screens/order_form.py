@@ -3,9 +3,10 @@
 Its fields have the contract's names. It works without a script; with one, a click on the map sets a position.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.board.formats import in_zone
+from server.board.formats import clock, in_zone
 from server.contract.personal import phone_digits
 from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
@@ -22,7 +23,7 @@ from server.geocoder.search import FoundPlace
 from server.ids import canonical, new_id
 from server.settings import time_zone_of
 from server.store.query import database_errors
-from server.store.reads.deliveries import read_delivery, read_stores
+from server.store.reads.deliveries import read_delivery, read_stores, read_timeline
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.store.zones import zone_choices
 from server.texts.speech import later, said
@@ -31,16 +32,17 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.deliveries import patch_delivery, post_delivery
 from server.web.api.endpoint import answer, id_in_path
-from server.web.api.geocoding import LONGEST_ADDRESS, located, places_of
+from server.web.api.geocoding import LONGEST_ADDRESS, PLACES, located, places_of
+from server.web.api.positions import position_in
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, existing, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.form_words import mistake, problem_text, to_struct
+from server.web.screens.form_words import NOTHING_WRONG, Reading, changed_meanwhile, problem_text, wrong_in
+from server.web.screens.past_times import PAST, confirmation, instant_in, past_times
 from server.web.screens.shell import flash, page, see_other
 
 TEXTS: Final = {
-    "sellerOrderId": later("Number"),
     "storeName": later("Store"),
     "pickup.address": later("Address of the store"),
     "pickup.at": later("Position of the store"),
@@ -52,21 +54,23 @@ TEXTS: Final = {
     "dropoff.address": later("Address of the customer"),
     "dropoff.at": later("Position of the customer"),
     "dropoff.notes": later("Note about the address"),
+    "sellerOrderId": later("Number"),
     "zone": later("Zone"),
     "dispatchAt": later("Search starts"),
-    "prepSeconds": later("Preparation, minutes"),
     "promisedAt": later("Promised at"),
+    "prepSeconds": later("Preparation, minutes"),
+    "requirements": later("Required tags"),
     "priceCents": later("Price"),
     "driverPayCents": later("Driver’s pay"),
     "tipCents": later("Tip"),
-    "notes": later("Note for the driver"),
-    "requirements": later("Required tags"),
     "proofRequired": later("Proof"),
+    "notes": later("Note for the driver"),
 }
-"""The fields and their labels."""
+"""The fields and their labels, in the order of the form."""
 FIXED: Final = ("sellerOrderId", "zone", "currency")
 """What cannot change."""
 CURRENCY: Final = "currency"
+TIMES: Final = ("dispatchAt", "promisedAt")
 MONEY: Final = ("priceCents", "driverPayCents", "tipCents")
 PROOFS: Final[dict[ProofKind, str]] = {
     "photo": later("Photo"),
@@ -75,10 +79,14 @@ PROOFS: Final[dict[ProofKind, str]] = {
 }
 UNITS: Final = {"prepSeconds": 60}
 """The form has minutes."""
+TOGETHER: Final = (("pickup.address", "pickup.at"), ("dropoff.address", "dropoff.at"))
+"""Fields that two people must not change separately."""
+EVENTS_READ: Final = 500
 STORES_REMEMBERED: Final = 200
 FEWEST_DIGITS: Final = 5
 FEWEST_LETTERS: Final = 4
 """Of an address that is searched while a person types it."""
+LONGEST_LINK: Final = 2000
 END_DIGITS: Final = 7
 """The end of a phone is the same in all its forms, such as +49 151 and +49 (0)151."""
 ATTEMPTS: Final = 3
@@ -116,11 +124,16 @@ async def new_order(request: Call) -> ASGIResponse:
 
 @post("/orders/new", guards=[OPS], status_code=200, opt={FORM: True})
 async def create(request: Call) -> ASGIResponse:
-    """Create the order. Sent twice, it is one order: the number is in the form."""
+    """Create the order. Sent twice, it is one order: the number is in the form. Times in the past are asked about."""
     form = await read_form(request, Form)
     filled = _sent(form)
     try:
-        new = to_struct(s.NewDelivery, await located(request, _given(request, filled)))
+        reading = _read(request, filled)
+        await _locate(request, reading)
+        new = reading.checked(s.NewDelivery, TEXTS, UNITS)
+        past = past_times(request, filled, TIMES)
+        if past and form.text(PAST) != confirmation(past):
+            return await _form(request, filled, 409, past=past)
         done = await post_delivery(request, new)
     except Problem as problem:
         return await _refused(request, problem, filled)
@@ -138,7 +151,9 @@ async def edit(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 
 @post("/orders/{delivery_id:str}/edit", guards=[OPS], status_code=200, opt={FORM: True})
 async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Save what the person changed, unless somebody changed the same order since the form was opened."""
+    """Save the fields that the person changed. If somebody else has changed one of them since the form was opened, the
+    form shows both, and the next *Save* decides.
+    """
     form = await read_form(request, Form)
     known = id_in_path(delivery_id)
     was = _was(form)
@@ -146,14 +161,23 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     delivery = await _found(request, known)
     try:
         for attempt in range(ATTEMPTS):
-            changes = _changes(request, sent, was)
             # A search gives a waiting order a new version at any time, so what the person saw is compared, not it.
-            seen, now = (_parts(filled, changes) for filled in (was, _filled(request, delivery)))
-            if seen != now:
-                raise FormInvalid(said("Somebody changed this order meanwhile. Open the form again."))
+            now = _filled(request, delivery)
+            merged = {name: text if text != was[name] else now[name] for name, text in sent.items()}
+            theirs = changed_meanwhile(sent, was, now, TOGETHER)
+            if theirs:
+                who = await _who_changed(request, known)
+                return await _form(request, merged, 409, delivery=delivery, was=now, theirs=theirs, who=who)
+            changed = [name for name in TEXTS if merged[name] != now[name]]
+            reading = _read(request, merged)
+            reading.given = {"version": delivery.version} | _changes(request, reading, changed)
             try:
-                given = await located(request, {"version": delivery.version, **changes})
-                await patch_delivery(request, known, to_struct(s.ChangedDelivery, given))
+                await _locate(request, reading)
+                new = reading.checked(s.ChangedDelivery, TEXTS, UNITS)
+                past = past_times(request, merged, [name for name in TIMES if name in changed])
+                if past and form.text(PAST) != confirmation(past):
+                    return await _form(request, merged, 409, delivery=delivery, was=now, past=past)
+                await patch_delivery(request, known, new)
                 break
             except Problem as problem:
                 if problem.kind.code != "version_changed" or attempt == ATTEMPTS - 1:
@@ -162,7 +186,27 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     except Problem as problem:
         return await _refused(request, problem, sent, delivery, was)
     text = said("Order {order} is changed.", order=delivery.seller_order_id)
+    others = [said(label) for name, label in TEXTS.items() if now[name] != was[name] != merged[name]]
+    if others:
+        text += " " + said("Somebody else has changed it too: {fields}.", fields=", ".join(others))
     return see_other(f"/board/deliveries/{known}", flash(request, "good", text))
+
+
+async def _who_changed(request: Call, delivery_id: str) -> str:
+    """Who changed the order last, and when, in a sentence."""
+    node = node_of(request)
+    events = await read_timeline(node.database.pool, delivery_id, 0, EVENTS_READ) or []
+    for event in reversed(events):
+        if event.type == "delivery.changed":
+            at = clock(event.at, time_zone_of(node.settings.time_zone))
+            if event.actor == request.user.actor:
+                return said("Not saved: you changed this order at {time}, in another tab.", time=at)
+            return said(
+                "Not saved: {person} changed this order at {time}.",
+                person=event.actor.id or event.actor.type,
+                time=at,
+            )
+    return said("Not saved: somebody changed this order.")
 
 
 @get("/orders/customer", guards=[OPS])
@@ -180,8 +224,13 @@ async def customer(request: Call) -> ASGIResponse:
 
 @get("/orders/places", guards=[OPS])
 async def places(request: Call) -> ASGIResponse:
-    """What an address may mean, while a person types it: `?q=`. Empty without a geocoder."""
-    text = request.query_params.get("q", "").replace("\x00", "").strip()[:LONGEST_ADDRESS]
+    """What an address may mean, while a person types it: `?q=`. Empty without a geocoder, except for a position."""
+    text = request.query_params.get("q", "").replace("\x00", "").strip()
+    position = position_in(text[:LONGEST_LINK])
+    if position is not None:
+        lat, lon = position
+        return answer([FoundPlace(_at(Place(lat, lon)), lat, lon)])
+    text = text[:LONGEST_ADDRESS]
     return answer(await places_of(request, text) if len(text) >= FEWEST_LETTERS else [])
 
 
@@ -262,93 +311,80 @@ def _was(form: Form) -> Filled:
     return was
 
 
-def _given(request: Call, filled: Filled) -> dict[str, object]:
-    """What is filled in, as the API takes it. Raises FormInvalid."""
-    texts = ("sellerOrderId", "storeName", "zone", "notes")
-    given: dict[str, object] = {name: filled[name] for name in texts if filled[name]}
-    for place in ("pickup", "dropoff"):
-        given[place] = _place(request, place, filled)
-    for name in ("dispatchAt", "promisedAt"):
+def _read(request: Call, filled: Filled) -> Reading:
+    """What is filled in, as the API takes it, with what is wrong."""
+    reading = Reading()
+    for name in ("sellerOrderId", "storeName", "zone", "notes"):
         if filled[name]:
-            given[name] = _instant(request, name, filled[name])
+            reading.given[name] = filled[name]
+    for place in ("pickup", "dropoff"):
+        texts = {part: filled[f"{place}.{part}"] for part in PARTS if filled.get(f"{place}.{part}")}
+        reading.given[place] = texts
+        name = f"{place}.at"
+        # With a geocoder, an address is enough.
+        if filled[name] or "address" not in texts or node_of(request).geocoder is None:
+            reading.read(name, partial(_placed, texts, filled[name]), place)
+    for name in TIMES:
+        if filled[name]:
+            reading.read(name, partial(instant_in, request, filled[name]))
     if filled["prepSeconds"]:
-        given["prepSeconds"] = _minutes(filled["prepSeconds"]) * 60
+        reading.read("prepSeconds", partial(_seconds, filled["prepSeconds"]))
     for name in MONEY:
         if filled[name]:
-            given[name] = _cents(name, filled[name], filled[CURRENCY])
-    if any(name in given for name in MONEY):
-        given[CURRENCY] = filled[CURRENCY]
+            reading.read(name, partial(_cents, filled[name], filled[CURRENCY]))
+    if any(filled[name] for name in MONEY):
+        reading.given[CURRENCY] = filled[CURRENCY]
     for name in ("requirements", "proofRequired"):
         if filled[name]:
-            given[name] = [one.strip() for one in filled[name].split(",") if one.strip()]
-    return given
+            reading.given[name] = [one.strip() for one in filled[name].split(",") if one.strip()]
+    return reading
 
 
-def _changes(request: Call, sent: Filled, was: Filled) -> dict[str, object]:
-    """What differs from what the form showed; null for what is now empty. Raises FormInvalid."""
-    given = _given(request, sent)
-    names = {name.partition(".")[0] for name in TEXTS if sent[name] != was[name]}
-    changes = {name: given.get(name) for name in names}
-    if "dispatchAt" in changes and changes["dispatchAt"] is None:
+async def _locate(request: Call, reading: Reading) -> None:
+    """Add the positions of addresses, or what is wrong with them. Raises 503."""
+    for place in PLACES:
+        others = {name: value for name, value in reading.given.items() if name == place or name not in PLACES}
+        try:
+            reading.given |= await located(request, others)
+        except Problem as problem:
+            reading.add(problem)
+            found: list[FoundPlace] = problem.more.get("candidates", [])
+            if found:
+                reading.wrong[f"{place}.address"] += ": " + " · ".join(one.address for one in found)
+
+
+def _changes(request: Call, reading: Reading, changed: Sequence[str]) -> dict[str, object]:
+    """What a form changes, null for what is now empty; a place changes as a whole."""
+    changes = {name: reading.given.get(name) for name in {name.partition(".")[0] for name in changed}}
+    if "dispatchAt" in changes and changes["dispatchAt"] is None and "dispatchAt" not in reading.wrong:
         changes["dispatchAt"] = _now(request).isoformat()
     return changes
-
-
-def _parts(filled: Filled, changes: Mapping[str, object]) -> Filled:
-    """What of a form is changed; a place changes as a whole."""
-    return {name: text for name, text in filled.items() if name.partition(".")[0] in changes}
-
-
-def _place(request: Call, which: str, filled: Filled) -> dict[str, object]:
-    """A place; without a position if a geocoder can find it. Raises FormInvalid."""
-    name = f"{which}.at"
-    position: dict[str, object] = {}
-    if filled[name] or not filled[f"{which}.address"] or node_of(request).geocoder is None:
-        position = _position(name, filled)
-    texts = {part: filled[f"{which}.{part}"] for part in PARTS if filled.get(f"{which}.{part}")}
-    return {**position, **texts}
 
 
 PARTS: Final = ("address", "name", "phone", "notes")
 
 
-def _position(name: str, filled: Filled) -> dict[str, object]:
-    parts = filled[name].replace(";", ",").split(",")
-    try:
-        lat, lon = (float(part) for part in parts)
-    except ValueError:
-        raise _wrong(name, said("Click on the map, or write latitude and longitude like 59.437, 24.754.")) from None
-    return {"lat": lat, "lon": lon}
+def _placed(texts: Mapping[str, str], text: str) -> dict[str, object]:
+    position = position_in(text)
+    if position is None:
+        raise ValueError(said("Click on the map, or write latitude and longitude like 59.437, 24.754."))
+    return {"lat": position[0], "lon": position[1], **texts}
 
 
-def _instant(request: Call, name: str, text: str) -> str:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise _wrong(name, said("Write the time like 2026-02-01T18:30.")) from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=time_zone_of(node_of(request).settings.time_zone))
-    return at.isoformat()
-
-
-def _minutes(text: str) -> int:
+def _seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 4:
-        raise _wrong("prepSeconds", said("Write a whole number of minutes."))
-    return int(text)
+        raise ValueError(said("Write a whole number of minutes."))
+    return int(text) * 60
 
 
-def _cents(name: str, text: str, currency: str) -> int:
+def _cents(text: str, currency: str) -> int:
     try:
         amount = Decimal(text.replace(",", ".")).scaleb(EXPONENTS.get(currency, 2))
     except ArithmeticError:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount != amount.to_integral_value() or not 0 <= amount <= s.INT4:
-        raise _wrong(name, said("Write an amount in {currency}, like 12.50.", currency=currency))
+        raise ValueError(said("Write an amount in {currency}, like 12.50.", currency=currency))
     return int(amount)
-
-
-def _wrong(name: str, text: str) -> FormInvalid:
-    return mistake(TEXTS, name, text)
 
 
 # The screen
@@ -360,11 +396,9 @@ async def _refused(
     """The form again, with what is wrong. Raises what is not about the form."""
     if problem.kind.status not in (409, 422):
         raise problem
-    text = problem_text(problem, TEXTS, CODES, UNITS)
-    found: list[FoundPlace] = problem.more.get("candidates", [])
-    if found:
-        text += ": " + " · ".join(one.address for one in found)
-    return await _form(request, filled, problem.kind.status, problem=text, delivery=delivery, was=was)
+    wrong = wrong_in(problem, UNITS)
+    text = None if wrong.keys() <= TEXTS.keys() and wrong else problem_text(problem, TEXTS, CODES, UNITS)
+    return await _form(request, filled, problem.kind.status, problem=text, wrong=wrong, delivery=delivery, was=was)
 
 
 async def _form(
@@ -373,9 +407,14 @@ async def _form(
     status: int = 200,
     *,
     problem: str | None = None,
+    wrong: Mapping[str, str] = NOTHING_WRONG,
+    past: Mapping[str, str] = NOTHING_WRONG,
+    theirs: Mapping[str, str] = NOTHING_WRONG,
+    who: str = "",
     delivery: Delivery | None = None,
     was: Filled | None = None,
 ) -> ASGIResponse:
+    """`wrong` and `past` are by field. `theirs` is what somebody else wrote meanwhile into fields of this form."""
     node = node_of(request)
     with database_errors():
         stores = await read_stores(node.database.pool, STORES_REMEMBERED)
@@ -388,6 +427,11 @@ async def _form(
         labels=TEXTS,
         proofs=PROOFS,
         problem=problem,
+        wrong=wrong,
+        past=past,
+        confirmation=confirmation(past),
+        theirs=theirs,
+        who=who,
         d=delivery,
         was=msgspec.json.encode(was).decode() if was is not None else None,
         stores=[
