@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from tests.web.people import logged_in
 
 CSV = {"Content-Type": "text/csv"}
 XLSX = {"Content-Type": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
-EVENING = datetime(2026, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
+EVENING = datetime(2098, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
 DRIVERS: sheets.Table = [
     ["name", "phone", "zone", "capacity", "vehicle", "tags", "externalRef", "shiftEndsAt"],
     ["Zoë Müller; Köln", "+49 151 234", "Süd", 2, "Fahrrad", "cool bag|alcohol", "D-1", EVENING],
@@ -78,7 +79,7 @@ async def test_drivers_are_imported_from_the_files_of_every_program(
     zoe, eric, two = [(await site.alice.get(f"/drivers/{row['id']}")).json() for row in done["rows"]]
     wanted = {
         "name": "Zoë Müller; Köln", "phone": "+49 151 234", "zone": "Süd", "capacity": 2, "vehicle": "Fahrrad",
-        "tags": ["cool bag", "alcohol"], "externalRef": "D-1", "shiftEndsAt": "2026-12-24T18:30:00.000Z",
+        "tags": ["cool bag", "alcohol"], "externalRef": "D-1", "shiftEndsAt": "2098-12-24T18:30:00.000Z",
     }  # fmt: skip
     assert {name: zoe[name] for name in wanted} == wanted
     assert (eric["name"], eric["zone"], eric["capacity"]) == ('Éric "Le Rapide"', "default", 1)
@@ -103,7 +104,7 @@ async def test_deliveries_are_imported_in_the_time_zone_of_the_company(
         first, second = [(await site.alice.get(f"/deliveries/{row['id']}")).json() for row in done["rows"]]
         assert (first["sellerOrderId"], first["pickup"]["lat"], first["priceCents"]) == ("1001", 52.52, 2490)
         assert (first["dropoff"]["phone"], first["requirements"]) == ("+49 151", ["car", "bag"])
-        assert (first["dispatchAt"], first["status"]) == ("2026-12-24T17:30:00.000Z", "SCHEDULED")
+        assert (first["dispatchAt"], first["status"]) == ("2098-12-24T17:30:00.000Z", "SCHEDULED")
         assert (second["sellerOrderId"], second["dropoff"]["lat"], second["status"]) == ("1002", 52.53, "READY")
         for query in ({}, {"dryRun": 1}):
             again = await imported(site, "deliveries", data, dates="dmy", **query)
@@ -262,6 +263,105 @@ async def test_an_excel_file_can_do_no_harm(site: Site, problem: Check) -> None:
     assert mistakes(await imported(site, "drivers", sheets.workbook(formula))) == {3: {"name": "must not be a formula"}}
 
 
+PLAIN: dict[str, tuple[list[str], list[str]]] = {
+    "english": (
+        ["Name", "Phone", "Vehicle", "Zone", "Number"],
+        ["Order No.", "Store", "Position of the store", "Customer", "Phone", "Address", "Latitude", "Longitude", "Time",
+         "Total", "Comment"],
+    ),
+    "german": (
+        ["Fahrer", "Handynummer", "Fahrzeug", "Gebiet", "Personalnummer"],
+        ["Bestell-Nr.", "Filiale", "Position of the store", "Kunde", "TELEFON", "Lieferadresse", "Breitengrad",
+         "L\u00e4ngengrad", "Uhrzeit", "Gesamtbetrag", "Bemerkung"],
+    ),
+    "french": (
+        ["Nom", "T\u00e9l\u00e9phone", "V\u00e9hicule", "Secteur", "N\u00b0"],
+        ["N\u00b0 de commande", "Magasin", "Position of the store", "Client", "Portable", "Adresse de livraison",
+         "Latitude", "Longitude", "Heure de livraison", "Montant", "Remarque"],
+    ),
+}  # fmt: skip
+"""Headings of drivers and of orders, as people write them."""
+
+
+@pytest.mark.parametrize("language", PLAIN)
+async def test_plain_headings_are_understood(node: StartNode, language: str) -> None:
+    site = Site(await node(time_zone="Europe/Berlin"))
+    drivers, orders = PLAIN[language]
+    table: sheets.Table = [drivers, ["Zo\u00eb", "0151 2", "bike", "north", "D-1"]]
+    done = await imported(site, "drivers", sheets.excel_windows(table))
+    assert (outcome(done), mistakes(done)) == ((1, 0, 0), {})
+    zoe = (await site.alice.get(f"/drivers/{done['rows'][0]['id']}")).json()
+    wanted = {"name": "Zo\u00eb", "phone": "0151 2", "vehicle": "bike", "zone": "north", "externalRef": "D-1"}
+    assert {name: zoe[name] for name in wanted} == wanted
+    table = [
+        orders,
+        ["7", "Roma", "52,52 13,40", "Anna", "0151 3", "Torstr. 1", "52,53", "13,41", "18:30", "24,90 \u20ac", "Ring"],
+    ]
+    done = await imported(site, "deliveries", sheets.excel_windows(table))
+    assert (outcome(done), mistakes(done)) == ((1, 0, 0), {})
+    order = (await site.alice.get(f"/deliveries/{done['rows'][0]['id']}")).json()
+    assert (order["sellerOrderId"], order["storeName"], order["notes"]) == ("7", "Roma", "Ring")
+    assert (order["pickup"]["lat"], order["pickup"]["lon"]) == (52.52, 13.4)
+    place = {"lat": 52.53, "lon": 13.41, "name": "Anna", "phone": "0151 3", "address": "Torstr. 1"}
+    assert {name: order["dropoff"][name] for name in place} == place
+    assert (order["priceCents"], order["currency"]) == (2490, "USD")
+    promised = datetime.fromisoformat(order["promisedAt"]).astimezone(ZoneInfo("Europe/Berlin"))
+    assert (promised.hour, promised.minute) == (18, 30)
+    await site.close()
+
+
+async def test_a_heading_is_one_column_and_amounts_have_the_digits_of_their_currency(
+    site: Site, problem: Check
+) -> None:
+    refused = problem(await send(site.alice, "drivers", "Phone,Handy,name\n1,2,Dan\n"), 422, "invalid")
+    assert refused["errors"] == [{"field": "phone", "message": "is there twice"}]
+    refused = problem(await send(site.alice, "drivers", "Handy,Telefon,name\n1,2,Dan\n"), 422, "invalid")
+    assert refused["errors"] == [{"field": "phone", "message": "is there twice: Handy, Telefon"}]
+    head = "number,store,position of the store,position,driver pay,price,currency\n"
+    rows = (
+        '1,A,"1,2","3,4",5,1500,JPY\n2,A,"1,2","3,4",5,15.5,JPY\n'
+        '3,A,"1,2","3,4",5,1.5,KWD\n4,A,"1,2",there,5,much,EUR\n'
+    )
+    done = await imported(site, "deliveries", head + rows)
+    assert mistakes(done) == {
+        3: {"priceCents": "has too many digits for JPY"},
+        5: {
+            "dropoff.at": "must be latitude and longitude, such as 59.437, 24.754",
+            "priceCents": "must be an amount such as 24.90",
+        },
+    }
+    created = {
+        one["sellerOrderId"]: (one["priceCents"], one["currency"])
+        for one in (await site.alice.get("/deliveries")).json()["items"]
+    }
+    assert created == {"1": (1500, "JPY"), "3": (1500, "KWD")}
+    exact = await imported(site, "deliveries", HEAD.replace("notes", "priceCents") + "9,A,1,2,3,4,24.90,,\n")
+    assert mistakes(exact) == {2: {"priceCents": "must be a whole number"}}, "the contract's column is in cents"
+
+
+async def test_new_rows_with_a_time_in_the_past_are_named(site: Site) -> None:
+    rows = HEAD + "1,Roma,52.52,13.4,52.53,13.41,,,2020-02-01 10:00\n2,Roma,52.52,13.4,52.53,13.41,,,2098-02-01 10:00\n"
+    warning = [{"column": "dispatchAt", "message": "is in the past", "code": "in_the_past"}]
+    tried = await imported(site, "deliveries", rows, dryRun=1)
+    assert [row["warnings"] for row in tried["rows"]] == [warning, []]
+    alice = await logged_in(site, "Alice", "ops")
+    headers = {**CSV, "X-CSRF-Token": await alice.csrf_token("/board"), "HX-Request": "true"}
+    shown = parse((await alice.client.post("/orders/import?dryRun=1", content=rows, headers=headers)).text)
+    assert "1 new row has a time in the past." in shown.text
+    assert shown.one("button").text == "Import 2 new rows anyway"
+    assert "dispatchAt is in the past" in shown.every("tr")[1].text
+    done = await imported(site, "deliveries", rows)
+    assert (outcome(done), done["rows"][0]["warnings"]) == ((2, 0, 0), warning)
+    again = await imported(site, "deliveries", rows)
+    assert (outcome(again), again["rows"][0]["warnings"]) == ((0, 2, 0), [])
+    ended = await imported(site, "drivers", "name,shift ends\nDan,2020-02-01 22:00\n", dryRun=1)
+    assert ended["rows"][0]["warnings"][0]["column"] == "shiftEndsAt"
+    german = b"Fahrer;Handy\nDan;1\n;2\n"
+    shown = parse((await alice.client.post("/board/drivers/import?dryRun=1", content=german, headers=headers)).text)
+    assert "Columns: Fahrer = name , Handy = phone" in shown.text
+    assert "Fahrer must not be empty" in shown.every("tr")[1].text
+
+
 async def test_who_may_import(site: Site, problem: Check) -> None:
     made = await site.ada.post("/admin/api-keys", json={"name": "roma", "sellerId": "roma"})
     seller = site.anonymous({"Authorization": f"Bearer {made.json()['key']}"})
@@ -314,6 +414,10 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("\u22121,5", "number", None, -1.5), ("1 234", "whole", None, 1234), ("1\u202f234", "whole", None, 1234),
         ("1.234.567", "whole", None, 1234567), ("12,00", "whole", None, 12), ("12,50", "whole", None, "whole number"),
         ("1.2,3", "whole", None, "whole number"), ("twelve", "number", None, "a number"),
+        ("24,90 \u20ac", "amount", None, Decimal("24.9")), ("EUR 1.234,50", "amount", None, Decimal("1234.5")),
+        ("$1,234,567", "amount", None, Decimal(1234567)), ("1.500", "amount", None, "two ways"),
+        ("1 500 kr.", "amount", None, Decimal(1500)), ("10 %", "amount", None, "an amount"),
+        ("52,53 13,41", "position", None, (52.53, 13.41)), ("Torstr.", "position", None, "latitude and longitude"),
         ("1e400", "number", None, "a number"),
         ("03.04.2026 18:30", "instant", "dmy", "2026-04-03T18:30:00+02:00"),
         ("03/04/2026 18h30", "instant", "dmy", "2026-04-03T18:30:00+02:00"),
@@ -340,6 +444,22 @@ def test_cells_are_read_as_people_write_them(text: str, kind: ValueKind, dates: 
             value_of(text, kind, dates, BERLIN)
     else:
         assert value_of(text, kind, dates, BERLIN) == wanted
+
+
+def test_a_time_without_a_day_is_of_today_only_where_today_is_known() -> None:
+    today = date(2026, 2, 1)
+    for text, wanted in {
+        "18:30": "18:30",
+        "6:30 pm": "18:30",
+        "18h30": "18:30",
+        "9h": "09:00",
+    }.items():
+        assert value_of(text, "instant", None, BERLIN, today) == f"2026-02-01T{wanted}:00+01:00"
+    for text in ("18", "25:00", "1830"):
+        with pytest.raises(BadCell):
+            value_of(text, "instant", None, BERLIN, today)
+    with pytest.raises(BadCell):
+        value_of("18:30", "instant", None, BERLIN)
 
 
 def test_a_number_that_the_spreadsheet_has_rounded_is_no_text() -> None:

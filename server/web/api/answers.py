@@ -469,17 +469,17 @@ class ErasedView(ResponseBody, frozen=True):
 
 class ImportMistake(ResponseBody, frozen=True):
     """What is wrong with a row: the column, and the reason. `code` is `differs` if the same order or driver exists, and
-    has another value.
+    has another value, and `in_the_past` of a warning.
     """
 
     column: str
     message: str
-    code: Literal["differs"] | UnsetType = UNSET
+    code: Literal["differs", "in_the_past"] | UnsetType = UNSET
 
 
 class ImportRow(ResponseBody, frozen=True):
     """The result of a row. `line` is its number in the file, in which the header is 1. `id` is that of the delivery or
-    driver, if there is one.
+    driver, if there is one. `warnings` of a new row are no mistakes, such as a time in the past.
     """
 
     line: int
@@ -487,6 +487,7 @@ class ImportRow(ResponseBody, frozen=True):
     result: Literal["created", "unchanged", "failed"]
     errors: list[ImportMistake]
     id: Id | UnsetType = UNSET
+    warnings: list[ImportMistake] = []
 
 
 class ImportView(ResponseBody, frozen=True):

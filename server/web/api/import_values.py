@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, tzinfo
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec.inspect as inspection
@@ -11,10 +12,11 @@ from msgspec import Struct
 from server.contract.csv_files import is_formula
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import later
+from server.web.api.positions import position_in
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
-ValueKind = Literal["text", "whole", "number", "instant", "list"]
-Value = str | int | float | list[str] | None
+ValueKind = Literal["text", "whole", "number", "instant", "list", "amount", "position"]
+Value = str | int | float | Decimal | list[str] | tuple[float, float] | None
 
 _BLANKS: Final = "\u00a0\u202f\u2009\ufeff"
 _KEPT_AS_TEXT: Final = re.compile(r'="([^"]*)"')
@@ -32,6 +34,8 @@ _TIME: Final = re.compile(
     r"(Z|[+-]\d{2}:?\d{2})?",
     re.IGNORECASE,
 )
+_CLOCK: Final = re.compile(r"\d{1,2}(:\d{2}|h\b|h\d{2})", re.IGNORECASE)
+_CURRENCY: Final = re.compile(r"^[^\d\s+.,%\u2212-]{1,4}\.?\s*(?=[\d+.,-])|(?<=\d)\s*[^\d\s.,%]{1,4}\.?$")
 _ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
 _SHOWN: Final = {"dmy": "day, month, year", "mdy": "month, day, year", "ymd": "year, month, day"}
 
@@ -86,8 +90,12 @@ SPREADSHEET_DIGITS: Final = 15
 """So many digits of a number spreadsheet programs keep. The others become zeros."""
 
 
-def value_of(cell: SheetCell, kind: ValueKind, dates: DateOrder | None, zone: tzinfo) -> Value:
-    """The value of a cell, or None for an empty one. A time without a zone is in `zone`. Raises BadCell."""
+def value_of(
+    cell: SheetCell, kind: ValueKind, dates: DateOrder | None, zone: tzinfo, today: date | None = None
+) -> Value:
+    """The value of a cell, or None for an empty one. A time without a zone is in `zone`, and one without a day is of
+    `today`. Raises BadCell.
+    """
     if isinstance(cell, SpecialCell):
         if cell.kind == "formula":
             raise BadCell(later("must not be a formula"))
@@ -109,9 +117,13 @@ def value_of(cell: SheetCell, kind: ValueKind, dates: DateOrder | None, zone: tz
         case "number":
             return _number(text)
         case "instant":
-            return _instant(text, dates, zone)
+            return _instant(text, dates, zone, today)
         case "list":
             return _list(text)
+        case "amount":
+            return _amount(text)
+        case "position":
+            return _position(text)
         case _:
             if _SHORTENED.fullmatch(text):
                 raise BadCell(later("was shortened by the spreadsheet program: write it as text"))
@@ -150,6 +162,10 @@ def _of_number(number: float, kind: ValueKind) -> Value:
             raise BadCell(later("is a number in the spreadsheet, not a date"))
         case "list":
             return [f"{number}"]
+        case "amount":
+            return Decimal(str(number))
+        case "position":
+            return _position(f"{number}")
         case _:
             return f"{number}"
 
@@ -178,10 +194,32 @@ def _number(text: str) -> float:
     return float(digits.replace(",", "."))
 
 
-def _instant(text: str, dates: DateOrder | None, zone: tzinfo) -> str:
-    """A day with a time, or the beginning of the day."""
+def _amount(text: str) -> Decimal:
+    """An amount in units of a currency, with or without its sign."""
+    plain = _unspaced(_CURRENCY.sub("", text))
+    if _GROUPED.fullmatch(plain):
+        if len(re.findall("[.,]", plain)) == 1:
+            raise BadCell(later("can be read in two ways: write 1500 or 1.50"))
+        return Decimal(re.sub("[.,]", "", plain))
+    try:
+        return Decimal(str(_number(plain)))
+    except BadCell:
+        raise BadCell(later("must be an amount such as 24.90")) from None
+
+
+def _position(text: str) -> tuple[float, float]:
+    position = position_in(text)
+    if position is None:
+        raise BadCell(later("must be latitude and longitude, such as 59.437, 24.754"))
+    return position
+
+
+def _instant(text: str, dates: DateOrder | None, zone: tzinfo, today: date | None = None) -> str:
+    """A day with a time, the beginning of the day, or a time of today."""
     if _RFC_3339.fullmatch(text):
         return text
+    if today is not None and _CLOCK.match(text):
+        text = f"{today.isoformat()} {text}"
     found = _DATE.match(text)
     if found is None:
         raise BadCell(later("must be a date with a time, such as 2026-02-01 18:30"))

@@ -7,7 +7,8 @@ questions on a world in memory, so its answers are those of the import.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import tzinfo
+from datetime import date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec import UNSET, Struct
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Driver
+from server.dispatch.money import EXPONENTS
 from server.dispatch.names import name_key
 from server.dispatch.preview import preview
 from server.dispatch.refusals import Refusal
@@ -34,7 +36,8 @@ from server.web.api.deliveries import creation
 from server.web.api.drivers import registration
 from server.web.api.endpoint import Query, Upload, endpoint
 from server.web.api.geocoding import located
-from server.web.api.import_values import BadCell, DateOrder, ValueKind, columns_in, value_of
+from server.web.api.import_headings import NO_COLUMN, Column, column_under
+from server.web.api.import_values import BadCell, DateOrder, value_of
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import (
@@ -59,23 +62,38 @@ ADDRESSES_AT_ONCE: Final = 8
 AT_ONCE: Final = 50
 """Rows that are written at once, so that accepts do not wait for thousands of rows."""
 
+JUST_NOW: Final = timedelta(seconds=90)
+"""A time of a file is often a whole minute, so the minute that has just begun is not past."""
+
 Command = TypeVar("Command", c.CreateDelivery, c.RegisterDriver)
 Request = TypeVar("Request", s.NewDelivery, s.NewDriver)
 
 
 class Asked(Struct, Generic[Command], frozen=True):
-    """A row as a command, or its mistakes."""
+    """A row as a command, or its mistakes. `warnings` are what a person may not have meant."""
 
     line: int
     command: Command | None
     mistakes: list[a.ImportMistake]
+    warnings: list[a.ImportMistake] = []
 
 
 class Imported(Struct, frozen=True):
-    """A file and its results."""
+    """A file and its results. `columns` are the contract's names of its columns; empty for one without a heading."""
 
     sheet: Sheet
     view: a.ImportView
+    columns: list[str]
+
+
+class Reader(Struct, frozen=True):
+    """How the cells of a company's file are read."""
+
+    columns: list[Column]
+    dates: DateOrder | None
+    zone: tzinfo
+    today: date
+    currency: str
 
 
 @endpoint(
@@ -104,9 +122,8 @@ async def imported_deliveries(request: Call, query: s.ImportQuery) -> Imported:
     asked = await _asked(
         request, sheet, query, s.NewDelivery, lambda new: creation(new, request.user.actor), sorted(PLACES)
     )
-    if query.dry_run:
-        return Imported(sheet, _view(await _tried_deliveries(node_of(request), asked)))
-    return Imported(sheet, _view(await _submitted(node_of(request), asked)))
+    work = _tried_deliveries if query.dry_run else _submitted
+    return _imported(sheet, s.NewDelivery, [one.warnings for one in asked], await work(node_of(request), asked))
 
 
 async def imported_drivers(request: Call, query: s.ImportQuery) -> Imported:
@@ -114,13 +131,15 @@ async def imported_drivers(request: Call, query: s.ImportQuery) -> Imported:
     sheet = await _sheet(request)
     asked = await _asked(request, sheet, query, s.NewDriver, lambda new: registration(new, request.user.actor))
     node = node_of(request)
-    given = set(_names(sheet.header, columns_in(s.NewDriver)))
+    given = {column.name for column in _columns(sheet.header, s.NewDriver)}
     async with AsyncExitStack() as stack:
         if not query.dry_run:
             # No index makes drivers without a reference unique, so imports of drivers wait for each other.
             await stack.enter_async_context(node.driver_imports.alone())
         known = await _KnownDrivers.read(node, [one.command for one in asked if one.command is not None], given)
-        return Imported(sheet, _view(await known.imported(asked, query.dry_run)))
+        return _imported(
+            sheet, s.NewDriver, [one.warnings for one in asked], await known.imported(asked, query.dry_run)
+        )
 
 
 # From the file to commands
@@ -146,19 +165,26 @@ async def _sheet(request: Call) -> Sheet:
     return found
 
 
-def _names(header: Sequence[str], known: dict[str, ValueKind]) -> list[str]:
-    """The columns of a header by their names on the wire; empty for a column without a name. Raises 422."""
-    by_key = {name.casefold(): name for name in known}
-    names = [by_key.get(text.casefold(), text) for text in header]
-    wrong = [
-        FieldError(name[:200], "is an unknown column") for name in dict.fromkeys(names) if name and name not in known
-    ]
-    wrong += [FieldError(name, "is there twice") for name in known if names.count(name) > 1]
-    if not any(names):
+def _columns(header: Sequence[str], kind: type[Struct]) -> list[Column]:
+    """The columns of a header, by the contract's names or by headings that people give them. Raises 422."""
+    columns = [column_under(text, kind) for text in header]
+    names = [column.name for column in columns]
+    wrong = [FieldError(text[:200], "is an unknown column") for text in dict.fromkeys(header) if _unknown(text, kind)]
+    for name in dict.fromkeys(names):
+        headings = [text for text, other in zip(header, names, strict=True) if other == name and text]
+        if len(headings) > 1 and not _unknown(headings[0], kind):
+            # In the words of the file, if they are not the contract's.
+            among = "" if name.casefold() in {text.casefold() for text in headings} else f": {', '.join(headings)}"
+            wrong.append(FieldError(name, f"is there twice{among[:150]}"))
+    if not any(header):
         wrong.append(FieldError("file", "must begin with a line that names the columns"))
     if wrong:
         raise invalid(wrong[:20])
-    return names
+    return columns
+
+
+def _unknown(text: str, kind: type[Struct]) -> bool:
+    return bool(text) and not column_under(text, kind).kind
 
 
 async def _asked(
@@ -170,17 +196,22 @@ async def _asked(
     places: Sequence[str] = (),
 ) -> list[Asked[Command]]:
     """Each row as a command or with its mistakes. Raises 422 for a wrong header."""
-    known = columns_in(kind)
-    names = _names(sheet.header, known)
-    zone = time_zone_of(node_of(request).settings.time_zone)
-    dates: DateOrder | None = None if query.dates is UNSET else query.dates
+    node = node_of(request)
+    zone = time_zone_of(node.settings.time_zone)
+    reader = Reader(
+        _columns(sheet.header, kind),
+        None if query.dates is UNSET else query.dates,
+        zone,
+        node.clock.now().astimezone(zone).date(),
+        node.policies.current.currency,
+    )
     read: list[tuple[int, dict[str, object], list[a.ImportMistake]]] = []
     for turn, row in enumerate(sheet.rows):
         if turn % 50 == 49:
             await asyncio.sleep(0)
-        given, mistakes = _given(row, names, known, dates, zone)
+        given, mistakes = _given(row, reader)
         read.append((row.line, given, mistakes))
-    if places and node_of(request).geocoder is not None:
+    if places and node.geocoder is not None:
         limit = asyncio.Semaphore(ADDRESSES_AT_ONCE)
         await asyncio.gather(*(_locate(request, limit, given, mistakes) for _, given, mistakes in read))
     asked = []
@@ -190,6 +221,7 @@ async def _asked(
         for place in places:
             given.setdefault(place, {})
         wrong = {mistake.column for mistake in mistakes}
+        wrong |= {f"{place}.{one}" for place in places for one in ("lat", "lon") if f"{place}.at" in wrong}
         command = None
         try:
             new = msgspec.convert(given, kind)
@@ -199,8 +231,19 @@ async def _asked(
             mistakes += [one for one in _mistakes(mistakes_in(kind, given, error)) if one.column not in wrong]
         except Problem as problem:
             mistakes += _mistakes(problem.more.get("errors", []))
-        asked.append(Asked(line, command, mistakes))
+        asked.append(Asked(line, command, mistakes, _past(new, node.clock.now()) if command is not None else []))
     return asked
+
+
+def _past(new: s.NewDelivery | s.NewDriver, now: datetime) -> list[a.ImportMistake]:
+    """The times of a row that are in the past."""
+    if isinstance(new, s.NewDriver):
+        times = {"shiftEndsAt": new.shift_ends_at}
+    else:
+        times = {"dispatchAt": new.dispatch_at, "promisedAt": new.promised_at}
+    before = now - JUST_NOW
+    past = [name for name, at in times.items() if at is not None and at < before]
+    return [a.ImportMistake(name, "is in the past", "in_the_past") for name in past]
 
 
 async def _locate(
@@ -224,29 +267,39 @@ async def _locate(
                 given[place] = {**_inside(given, place), "lat": 0.0, "lon": 0.0}
 
 
-def _given(
-    row: SheetRow, names: Sequence[str], known: dict[str, ValueKind], dates: DateOrder | None, zone: tzinfo
-) -> tuple[dict[str, object], list[a.ImportMistake]]:
+def _given(row: SheetRow, reader: Reader) -> tuple[dict[str, object], list[a.ImportMistake]]:
     given: dict[str, object] = {}
     mistakes = []
+    amounts: dict[str, Decimal] = {}
     for at, cell in enumerate(row.cells):
-        name = names[at] if at < len(names) else ""
-        if not name:
+        column = reader.columns[at] if at < len(reader.columns) else NO_COLUMN
+        if not column.kind:
             if cell is not None and str(cell).strip():
                 mistakes.append(a.ImportMistake("", f"cell {at + 1} is in a column without a name"))
             continue
         try:
-            value = value_of(cell, known[name], dates, zone)
+            value = value_of(cell, column.kind, reader.dates, reader.zone, reader.today)
         except BadCell as bad:
-            mistakes.append(a.ImportMistake(name, bad.message))
+            mistakes.append(a.ImportMistake(column.name, bad.message))
             continue
         if value is None:
             continue
-        place, _, inner = name.rpartition(".")
-        if place:
+        place, _, inner = column.name.rpartition(".")
+        if isinstance(value, Decimal):
+            amounts[column.name] = value
+        elif isinstance(value, tuple):
+            given[place] = {**_inside(given, place), "lat": value[0], "lon": value[1]}
+        elif place:
             given[place] = {**_inside(given, place), inner: value}
         else:
-            given[name] = value
+            given[column.name] = value
+    currency = given.get("currency", reader.currency)
+    for name, amount in amounts.items():
+        cents = amount.scaleb(EXPONENTS.get(str(currency), 2))
+        if cents == cents.to_integral_value():
+            given[name] = int(cents)
+        else:
+            mistakes.append(a.ImportMistake(name, f"has too many digits for {currency}"))
     return given, mistakes
 
 
@@ -261,6 +314,16 @@ def _mistakes(errors: Iterable[FieldError]) -> list[a.ImportMistake]:
 
 
 # Results
+
+
+def _imported(
+    sheet: Sheet, kind: type[Struct], warnings: Sequence[list[a.ImportMistake]], rows: Sequence[a.ImportRow]
+) -> Imported:
+    found = [
+        msgspec.structs.replace(row, warnings=some) if row.result == "created" else row
+        for some, row in zip(warnings, rows, strict=True)
+    ]
+    return Imported(sheet, _view(found), [column.name for column in _columns(sheet.header, kind)])
 
 
 def _view(rows: list[a.ImportRow]) -> a.ImportView:

@@ -3,6 +3,7 @@
 The script sends the file as it is, twice: nothing of it stays here in between.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from litestar import get, post
@@ -18,9 +19,10 @@ from server.web.api import schemas as s
 from server.web.api.import_values import columns_in
 from server.web.api.imports import QUERY, Imported, imported_deliveries, imported_drivers
 from server.web.http.caller import Call
+from server.web.http.current_node import node_of
 from server.web.http.errors import FieldError, Problem
 from server.web.screens.driver_list import DRIVERS
-from server.web.screens.form_words import plain_words
+from server.web.screens.form_words import field_of, plain_words
 from server.web.screens.orders import ORDERS
 from server.web.screens.shell import HTML, NO_STORE, fragment, page, rendered
 
@@ -43,13 +45,14 @@ LISTS: Final = {"drivers": DRIVERS, "orders": ORDERS}
 
 
 class ShownRow(Struct, frozen=True):
-    """A row of the preview: its first cells, its result, and what is wrong with it."""
+    """A row of the preview: its first cells, its result, what is wrong with it, and what may not be meant."""
 
     line: int
     cells: list[str]
     result: str
     tag: str
     mistakes: list[tuple[str, str]]
+    warnings: list[tuple[str, str]]
 
 
 @get(f"{DRIVERS}/import", guards=[OPS])
@@ -99,9 +102,17 @@ async def _screen(request: Call, what: str) -> ASGIResponse:
         nav=LISTS[what].removeprefix("/"),
         what=what,
         columns=COLUMNS[what],
-        required=REQUIRED[what],
+        required=_required(request, what),
+        geocodes=node_of(request).geocoder is not None,
         list=LISTS[what],
     )
+
+
+def _required(request: Call, what: str) -> tuple[str, ...]:
+    """With a geocoder, an order's addresses are enough."""
+    if what == "drivers" or node_of(request).geocoder is None:
+        return REQUIRED[what]
+    return ("sellerOrderId", "storeName", "pickup.address", "dropoff.address")
 
 
 def _empty(request: Call, what: str) -> ASGIResponse:
@@ -112,7 +123,9 @@ def _empty(request: Call, what: str) -> ASGIResponse:
 def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
     view = found.view
     cells = {row.line: row.cells for row in found.sheet.rows}
-    mistakes_first = sorted(view.rows, key=lambda row: row.ok)
+    headings = {name: text for name, text in zip(found.columns, found.sheet.header, strict=True) if name}
+    mistakes_first = sorted(view.rows, key=lambda row: (row.ok, not row.warnings))
+    warned = sum(bool(row.warnings) for row in view.rows)
     return fragment(
         request,
         "import_results.html",
@@ -123,21 +136,35 @@ def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
         to_write=view.created if QUERY.of(request).dry_run else 0,
         is_preview=QUERY.of(request).dry_run,
         header=[text[:CELL_SHOWN] for text in found.sheet.header[:CELLS_SHOWN]],
-        rows=[_row(row, cells[row.line]) for row in mistakes_first[:ROWS_SHOWN]],
+        translated=[(text[:CELL_SHOWN], name) for name, text in headings.items() if text.casefold() != name.casefold()],
+        rows=[_row(row, cells[row.line], headings) for row in mistakes_first[:ROWS_SHOWN]],
+        past=counted("{count} new row has a time in the past.", "{count} new rows have a time in the past.", warned)
+        if warned
+        else "",
         hidden=len(view.rows) - ROWS_SHOWN,
         list=LISTS[what],
-        write=counted("Import {count} new row", "Import {count} new rows", view.created),
+        write=counted("Import {count} new row anyway", "Import {count} new rows anyway", view.created)
+        if warned
+        else counted("Import {count} new row", "Import {count} new rows", view.created),
     )
 
 
-def _row(row: a.ImportRow, cells: list[SheetCell]) -> ShownRow:
-    text, tag = RESULTS[row.result]
+def _by_text(found: list[a.ImportMistake], headings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each text with the columns that it is about, by their headings in the file."""
     columns: dict[str, list[str]] = {}
-    for one in row.errors:
-        columns.setdefault(plain_words(one.message), []).append(one.column)
-    mistakes = [(", ".join(filter(None, names)), text) for text, names in columns.items()]
+    for one in found:
+        heading = headings.get(one.column) or headings.get(field_of(one.column)) or one.column
+        names = columns.setdefault(plain_words(one.message), [])
+        if heading not in names:
+            names.append(heading)
+    return [(", ".join(filter(None, names)), text) for text, names in columns.items()]
+
+
+def _row(row: a.ImportRow, cells: list[SheetCell], headings: Mapping[str, str]) -> ShownRow:
+    text, tag = RESULTS[row.result]
+    mistakes, warnings = _by_text(row.errors, headings), _by_text(row.warnings, headings)
     shown = [_cell(cell) for cell in cells[:CELLS_SHOWN]]
-    return ShownRow(row.line, shown + [""] * (CELLS_SHOWN - len(shown)), said(text), tag, mistakes)
+    return ShownRow(row.line, shown + [""] * (CELLS_SHOWN - len(shown)), said(text), tag, mistakes, warnings)
 
 
 def _cell(cell: SheetCell) -> str:
