@@ -173,8 +173,22 @@ async def test_delivered_does_not_become_returned_because_the_driver_was_faster(
     await dan.post(f"/assignments/{assignment['id']}/failed", {"reason": "refused", "then": "return"})
     answer = await post(site.alice, path(delivery, "complete"), seen=shown, reason="Phone is dead")
     assert answer.status_code == 409
-    assert parse(answer.text).one("p").text == "Not changed: Dan is bringing it back to the store."
+    assert parse(answer.text).one("p").text == (
+        "Nothing was done: Dan is bringing it back to the store."
+        " This form is older than that: close it and open it again."
+    )
     assert await status_of(site, delivery) == "RETURNING"
+
+
+async def test_what_the_same_person_did_in_another_tab_is_named(site: Site, job: Job) -> None:
+    _, delivery, _ = job
+    shown = {step: await seen(site, delivery, step) for step in ("delay", "pickup")}
+    assert (await post(site.alice, path(delivery, "delay"), seen=shown["delay"], minutes="10")).status_code == 200
+    answer = await post(site.alice, path(delivery, "pickup"), seen=shown["pickup"], reason="Phone is dead")
+    assert (answer.status_code, parse(answer.text).one("p").text) == (
+        409,
+        "Nothing was done: you changed it. This form is older than that: close it and open it again.",
+    )
 
 
 async def test_of_two_dispatchers_the_second_learns_who_was_first(site: Site, job: Job) -> None:

@@ -86,7 +86,7 @@ def _done(answer: Answer | Refusal | Overtaken) -> Answer:
     if isinstance(answer, Refusal):
         raise NotDone.refused(answer)
     if isinstance(answer, Overtaken):
-        raise NotDone(said("Not changed: {what}.", what=answer.what), 409)
+        raise NotDone.overtaken(answer.what)
     return answer
 
 

@@ -83,6 +83,13 @@ class NotDone(Exception):
         """409 (404, 503) with the reason in plain words."""
         return cls(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
 
+    @classmethod
+    def overtaken(cls, what: str) -> "NotDone":
+        """409 with what somebody did since the dialog was opened."""
+        return cls(
+            said("Nothing was done: {what}. This form is older than that: close it and open it again.", what=what), 409
+        )
+
 
 def dialog_action(path: str, guard: Guard) -> Callable[[Handler], HTTPRouteHandler]:
     """A handler for a dialog's button. The dialog shows FormInvalid and NotDone."""

@@ -229,5 +229,8 @@ def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
             return said("it was cancelled because no driver was found")
         case "delivery.acknowledged":
             return said("{person} acknowledged it", person=who)
-        case _:
+        case "delivery.changed":
             return said("{person} changed it", person=who)
+        case _:
+            event_in_words = w.lower_first(said(w.words(w.EVENTS, event.type)))
+            return said("{person} changed it ({event})", person=who, event=event_in_words)

@@ -306,14 +306,14 @@ async def take_step(request: Call, delivery_id: FromPath[str], name: FromPath[st
     # Most of these commands have no version: "delivered" must not mean "returned" because the driver was faster.
     before = await moved(node.database.pool, seen, me)
     if before is not None:
-        raise NotDone(said("Not changed: {what}.", what=before), 409)
+        raise NotDone.overtaken(before)
     answer = await carry_out(
         node.database.pool, node.executor, seen, lambda current: step.command((current, form, me)), me
     )
     if isinstance(answer, Refusal):
         raise _refused(answer)
     if isinstance(answer, Overtaken):
-        raise NotDone(said("Not changed: {what}.", what=answer.what), 409)
+        raise NotDone.overtaken(answer.what)
     delivery = answer.delivery
     assert delivery is not None
     what = RETURNED.said if step.name == "complete" and delivery.status == "RETURNED" else step.said
