@@ -11,12 +11,13 @@ import tomllib
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -63,6 +64,8 @@ ON_SCREEN: Final = (
 them.
 """
 ADDRESS_LIMIT: Final = 500
+HOST_LIMIT: Final = 253
+LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 RECIPIENTS_LIMIT: Final = 20
 MAIL_ADDRESS: Final = re.compile(
     r"[^\s@,;<>\"()\[\]\\:]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORECASE | re.ASCII
@@ -393,13 +396,16 @@ class Settings(BaseModel):
     @classmethod
     def _public_url(cls, value: str) -> str:
         _of_scheme(value, "https://board.example", "https", "http")
-        if value and (_is_public_url(value) is None or len(value) > ADDRESS_LIMIT):
+        parts = urlsplit(value)
+        host = _known_host(parts.hostname or "")
+        if value and (host is None or _is_public_url(value) is None or parts.port == 0 or len(value) > ADDRESS_LIMIT):
             raise ValueError(
                 "must be a URL such as https://board.example or https://fleet.example/dispatch, of at most"
                 f" {ADDRESS_LIMIT} characters, without user, query and fragment, its path of letters, digits and"
                 " - . _ ~"
             )
-        return value.rstrip("/")
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}" if value else value
 
     @field_validator("vapid_private_key")
     @classmethod
@@ -467,6 +473,22 @@ class _Toml(TomlConfigSettingsSource):
 def is_mail_address(text: str) -> bool:
     """Whether this is a mail address that servers without SMTPUTF8 know."""
     return len(text) <= 254 and text.isascii() and text.isprintable() and MAIL_ADDRESS.fullmatch(text) is not None
+
+
+def _known_host(host: str) -> str | None:
+    """The name of a host as programs write it (`bücher.example` as `xn--bcher-kva.example`), or its address; None for
+    what is neither.
+    """
+    if ":" in host:
+        try:
+            return f"[{IPv6Address(host)}]"
+        except ValueError:
+            return None
+    try:
+        name = host.lower() if host.isascii() else idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        return None
+    return name if len(name) <= HOST_LIMIT and all(map(LABEL.fullmatch, name.split("."))) else None
 
 
 def _is_p256_key(text: str) -> bool:

@@ -617,7 +617,9 @@ class CompanySetting(Table, tablename="company_settings"):
 
 
 class ReportMail(Table, tablename="report_mails"):
-    """The report of a day by mail to one recipient. It is due at `next_attempt_at`, unless it was sent or failed."""
+    """The report of a day by mail to one recipient. It is due at `next_attempt_at`, unless it was sent or failed. With
+    `tested_by` it is the last test to this recipient.
+    """
 
     id = UUID(primary_key=True, default=None)
     day = Date(default=None)
@@ -629,6 +631,7 @@ class ReportMail(Table, tablename="report_mails"):
     sent_at = _at(null=True)
     failed_at = _at(null=True)
     last_error = _text(null=True)
+    tested_by = _text(null=True)
 
 
 class User(Table, tablename="users"):

@@ -126,6 +126,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /start": ACTORS,
     "POST /start/test-order": ACTORS,
     "POST /start/settings": ADMIN,
+    "POST /start/rules": ADMIN,
     "GET /orders": READERS,
     "GET /orders/file.csv": READERS,
     "GET /orders/import": ACTORS,

@@ -22,7 +22,9 @@ async def test_the_checklist_checks_itself(site: Site) -> None:
     assert not any(before.values())
     assert await done(ada, "/board") == before
     page = parse((await ada.see("/start")).text)
-    assert "A phone cannot reach this address" in page.one("ol", class_="steps").text
+    steps = page.one("ol", class_="steps").text
+    assert "A phone cannot reach this address: it leads the phone to itself. Save another one here." in steps
+    assert "under Set up" not in steps
     await logged_in(site, "Olga", "ops")
     dan = await site.driver("Dan")
     await site.ada.put("/admin/zones/north", json={"name": "North"})
@@ -53,7 +55,7 @@ async def test_settings_of_an_installation_are_known(node: StartNode) -> None:
         assert "CALLBOARD_TIME_ZONE of the server’s settings is in force." in seen
         ada = await logged_in(site, "Ada", "admin")
         forms = [one["value"] for one in parse((await ada.see("/start")).text).every("input", name="form")]
-        assert forms == ["company"]
+        assert forms == ["company", "rules"]
         refused = await ada.send("/start/settings", form="time-zone", time_zone="Asia/Tokyo")
         assert (refused.status_code, "Asia/Tokyo" in (await ada.see("/start")).text) == (422, False)
     finally:
@@ -96,12 +98,118 @@ async def test_the_checklist_sets_settings_on_every_node_at_once(node: StartNode
         await there.close()
 
 
+ADDRESSES = [
+    ("https://x.example/start", "leads to /start on that site", "https://x.example"),
+    ("https://x.example/board/?a=1#b", "ends before ? and #", "https://x.example"),
+    ("https://x.example?a=1", "ends before ? and #", "https://x.example"),
+    ("https://ada:secret@x.example", "A name and a password are no part", "https://x.example"),
+    ("x.example", "begins with https://", "https://x.example"),
+    ("x.example:8000/board", "begins with https://", "https://x.example:8000"),
+    ("http:/x.example", "begins with https://", None),
+    ("ftp://x.example", "begin with https://", "https://x.example"),
+    ("https://x y.example", "not the address of a site", None),
+    ("https://x..example", "not the address of a site", None),
+    ("https://x.example:99999", "not the address of a site", None),
+    ("https://x.example:0", "not the address of a site", None),
+    ("https://x_y!.example", "not the address of a site", None),
+    ("https://[::zz]", "not the address of a site", None),
+]
+"""What people write or copy as the public address, what is said, and the address that is proposed."""
+
+
+async def test_a_public_address_that_breaks_all_links_is_refused_with_the_one_that_is_meant(site: Site) -> None:
+    ada = await logged_in(site, "Ada", "admin")
+    for typed, why, meant in ADDRESSES:
+        refused = await ada.send("/start/settings", form="address", public_url=typed)
+        assert refused.status_code == 422, typed
+        page = parse(refused.text)
+        field = page.one(id="public_url")
+        assert (field["value"], field["aria-invalid"], "autofocus" in field) == (typed, "true", True)
+        said = page.one(id="address-problem").text
+        assert why in said, (typed, said)
+        assert f"Write {meant}." in said if meant else "Write an address such as https://board" in said, (typed, said)
+    for typed, kept in {
+        " HTTPS://Board.Example:8443/ ": "https://board.example:8443",
+        "https://b\u00fccher.example": "https://xn--bcher-kva.example",
+        "http://[2001:DB8::1]:8000": "http://[2001:db8::1]:8000",
+        "": "",
+    }.items():
+        assert (await ada.send("/start/settings", form="address", public_url=typed)).status_code == 303, typed
+        assert site.node.app.state.node.settings.public_url == kept
+
+
+async def test_the_path_that_is_in_force_stays(node: StartNode) -> None:
+    site = Site(await node())
+    try:
+        ada = await logged_in(site, "Ada", "admin")
+        await site.node.app.state.node.change_settings({"public_url": "https://x.example/dispatch"}, "ada")
+        saved = await ada.send("/start/settings", form="address", public_url="https://y.example/dispatch/")
+        assert (saved.status_code, saved.headers["location"]) == (303, "/dispatch/start")
+        refused = await ada.send("/start/settings", form="address", public_url="https://y.example/other")
+        assert "Write https://y.example/dispatch." in refused.text
+    finally:
+        await site.close()
+
+
+async def test_what_happens_to_an_unanswered_offer_and_the_currency_are_decided_here(site: Site) -> None:
+    ada = await logged_in(site, "Ada", "admin")
+    title = "Unanswered offers and currency"
+    assert (await done(ada))[title] is False
+    steps = parse((await ada.see("/start")).text).one("ol", class_="steps")
+    assert "does not answer an offer within 30 s, the order is assigned to them by itself" in steps.text
+    assert "in USD" in steps.text
+    assert [link.text for link in steps.every("a", href="/policy")] == ["All rules: Policy"]
+    for wrong in ({"expiryPolicy": "shrug", "currency": "EUR"}, {"expiryPolicy": "next_driver", "currency": "XXX"}):
+        assert (await ada.send("/start/rules", **wrong)).status_code == 422
+    chosen = {"expiryPolicy": "next_driver", "currency": "EUR"}
+    assert (await ada.send("/start/rules", **chosen)).headers["location"] == "/start"
+    assert (await done(ada))[title] is True
+    policy = (await site.ada.get("/admin/policy")).json()
+    assert (policy["version"], policy["expiryPolicy"], policy["currency"]) == (2, "next_driver", "EUR")
+    steps = parse((await ada.see("/start")).text).one("ol", class_="steps")
+    assert "within 30 s, the next driver gets an offer. Pay and prices are in EUR." in steps.text
+    assert "Chosen under Set up" in (await ada.see("/policy")).text
+    assert (await ada.send("/start/rules", **chosen)).status_code == 303, "also if nothing changes"
+    olga = await logged_in(site, "Olga", "ops")
+    assert "/start/rules" not in (await olga.see("/start")).text
+    fields = {"csrf_token": await olga.csrf_token("/start"), **chosen}
+    assert (await olga.client.post("/start/rules", data=fields)).status_code == 403
+
+
+async def test_mail_and_address_search_are_steps(node: StartNode) -> None:
+    site = Site(await node())
+    ada = await logged_in(site, "Ada", "admin")
+    steps = parse((await ada.see("/start")).text).one("ol", class_="steps").text
+    assert "CALLBOARD_SMTP_URL" in steps
+    assert "CALLBOARD_GEOCODER_URL" in steps
+    await site.close()
+    site = Site(
+        await node(
+            smtp_url="smtp://127.0.0.1:1?tls=off", mail_from="board@fleet.example",
+            report_recipients="ada@fleet.example", geocoder_url="https://nominatim.example/search",
+        )
+    )  # fmt: skip
+    try:
+        bea = await logged_in(site, "Bea", "admin")
+        now = await done(bea)
+        assert (now["Mail"], now["Address search"]) == (True, True)
+        assert (await bea.send("/report/mail/test")).status_code == 303
+        await bea.see("/report/mail")  # where the answer is said once
+        kept = parse((await bea.see("/report/mail")).text).one("table")
+        assert "Test by Bea" in kept.text
+        assert kept.one("tbody").one("span", class_="tag").text == "failed"
+        assert "Send failed ones again" not in (await bea.see("/report/mail")).text
+        assert "The last test mail to ada@fleet.example failed on" in (await bea.see("/start")).text
+    finally:
+        await site.close()
+
+
 NONSENSE: list[tuple[str, dict[str, str], str]] = [
     ("company", {"company_name": "x" * 101}, "Write a name"),
     ("time-zone", {"time_zone": "Europe/Atlantis"}, "Choose a time zone"),
     ("time-zone", {"time_zone": "../../etc/passwd"}, "Choose a time zone"),
     ("time-zone", {}, "Choose a time zone"),
-    ("address", {"public_url": "javascript:alert(1)"}, "Write an address such as https://board"),
+    ("address", {"public_url": "javascript:alert(1)"}, "such as https://board"),
     ("address", {"public_url": "https://"}, "Write an address such as https://board"),
     ("address", {"public_url": f"https://{'x' * 500}.example"}, "Write an address such as https://board"),
     ("map", {"source": "own", "map_tiles": f"https://a.example/{{z}}/{{x}}/{{y}}/{'x' * 500}"}, "Write an address"),

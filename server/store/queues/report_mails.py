@@ -46,7 +46,17 @@ WHERE id = $1 AND attempts = $2 AND next_attempt_at IS NOT NULL"""
 AGAIN: Final = f"""
 UPDATE report_mails SET failed_at = NULL, next_attempt_at = clock_timestamp(),
     retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})
-WHERE failed_at IS NOT NULL AND day >= $1 AND recipient = ANY($2::text[]) RETURNING recipient"""  # noqa: S608
+WHERE failed_at IS NOT NULL AND tested_by IS NULL AND day >= $1 AND recipient = ANY($2::text[]) RETURNING recipient"""  # noqa: S608
+
+# Of each recipient's tests the last one is kept.
+TESTED: Final = """
+INSERT INTO report_mails (id, day, recipient, created_at, attempts, retry_until, sent_at, failed_at, last_error,
+    tested_by)
+SELECT $1, $2, $3, t.now, 1, t.now, CASE WHEN $4::text IS NULL THEN t.now END, CASE WHEN $4 IS NOT NULL THEN t.now END,
+       $4, $5
+FROM clock_timestamp() AS t (now)
+ON CONFLICT (id) DO UPDATE SET day = excluded.day, created_at = excluded.created_at, sent_at = excluded.sent_at,
+    failed_at = excluded.failed_at, last_error = excluded.last_error, tested_by = excluded.tested_by"""
 
 
 class MailToSend(Struct, frozen=True):
@@ -69,6 +79,15 @@ class MailShown(Struct, frozen=True):
     sent_at: datetime | None
     failed_at: datetime | None
     last_error: str | None
+    tested_by: str | None
+
+
+class FailedTest(Struct, frozen=True):
+    """The last test of a mail to this recipient, which failed."""
+
+    recipient: str
+    at: datetime
+    error: str
 
 
 async def write_report_mails(pool: Pool, recipients: Sequence[str], day: date, due: datetime) -> list[str]:
@@ -90,9 +109,23 @@ async def record_report_mail(pool: Pool, mail: MailToSend, error: str | None, ag
 async def shown_report_mails(pool: Pool) -> list[MailShown]:
     """The latest mails, newest day first."""
     m = ReportMail
-    columns = (m.day, m.recipient, m.attempts, m.next_attempt_at, m.sent_at, m.failed_at, m.last_error)
+    columns = (m.day, m.recipient, m.attempts, m.next_attempt_at, m.sent_at, m.failed_at, m.last_error, m.tested_by)
     query = m.select(*columns).order_by(m.day, ascending=False).order_by(m.recipient).limit(SHOWN)
     return [MailShown(*row) for row in await ask(pool, query)]
+
+
+async def record_test_mail(pool: Pool, recipient: str, day: date, error: str | None, by: str) -> None:
+    """Record the result of a test that a person made."""
+    await fetch(pool, TESTED, derived_id(FIRST_ID, f"test {recipient.casefold()}"), day, recipient, error, by)
+
+
+async def read_failed_test(pool: Pool) -> FailedTest | None:
+    """The newest failed test, if no later test to any recipient was sent."""
+    m = ReportMail
+    query = m.select(m.recipient, m.created_at, m.last_error).where(m.tested_by.is_not_null())
+    for recipient, at, error in await ask(pool, query.order_by(m.created_at, ascending=False).limit(1)):
+        return FailedTest(recipient, at, error) if error is not None else None
+    return None
 
 
 async def send_report_mails_again(pool: Pool, recipients: Sequence[str], today: date) -> list[str]:

@@ -5,22 +5,32 @@ It is a separate screen, and above a board that never had an order.
 
 from functools import cache
 from itertools import groupby
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import structlog
+from babel.numbers import get_currency_name
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
+from server.board.formats import day_and_clock
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
 from server.dispatch.model import Driver
+from server.dispatch.money import EXPONENTS
+from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.node import Node
+from server.settings import time_zone_of
 from server.store.query import database_errors
+from server.store.queues.report_mails import read_failed_test
 from server.store.reads.drivers import find_drivers
 from server.store.reads.first_run import Started, read_started
-from server.texts.speech import later, said
+from server.texts.speech import later, said, spoken
 from server.web.access.guards import ADMIN, OPS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
@@ -29,8 +39,10 @@ from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem
 from server.web.http.forms import Form, FormInvalid, read_form
+from server.web.screens.board_answers import in_plain_words
 from server.web.screens.live_lists import acted, not_done
-from server.web.screens.reach import home_of, warnings_of
+from server.web.screens.policy_fields import EXPIRY
+from server.web.screens.reach import address_mistake, home_of, warnings_of
 from server.web.screens.shell import flash, page, see_other
 
 START: Final = "/start"
@@ -45,6 +57,8 @@ FORMS: Final = {
     MAP: ("map_tiles", "map_attribution"),
 }
 """The forms of the checklist, with the settings that each sets. The first decides who set them."""
+RULES: Final = "rules"
+"""The form that makes a new version of the policy."""
 DRIVERS_LOOKED_AT: Final = 100
 NEAR_DEGREES: Final = 0.005
 """About 500 m: how far the stops of a test order are from a driver."""
@@ -80,7 +94,18 @@ async def _start(
     request: Call, status: int = 200, *, typed: dict[str, str] | None = None, problem: str = ""
 ) -> ASGIResponse:
     steps = await steps_of(request, await read_started(pool_of(request)), typed or {}, problem)
-    return await page(request, "start.html", status, nav="start", steps=steps, time_zones=time_zones())
+    return await page(request, "start.html", status, nav="start", steps=steps, choices=lists_of_forms())
+
+
+def lists_of_forms() -> dict[str, object]:
+    """What the lists of the forms offer: time zones, currencies, and what happens to an unanswered offer."""
+    return {"time_zones": time_zones(), "currencies": _currencies(spoken().language), "expiry": EXPIRY}
+
+
+@cache
+def _currencies(language: str) -> list[tuple[str, str]]:
+    """The names of all currencies with their codes."""
+    return sorted((get_currency_name(code, locale=language), code) for code in EXPONENTS)
 
 
 async def steps_for_board(request: Call) -> list[SetupStep] | None:
@@ -98,8 +123,9 @@ async def steps_of(
     node = node_of(request)
     settings = node.settings
     home = home_of(request)
-    warnings = warnings_of(home)
+    warnings = warnings_of(home, is_set_up=True)
     is_admin = request.user.role == "admin"
+    failed_test = await read_failed_test(node.database.pool) if is_admin and settings.smtp_url else None
     return [
         SetupStep(
             started.people > 1,
@@ -136,6 +162,19 @@ async def steps_of(
             **_form(request, MAP, typed, problem),
         ),
         SetupStep(
+            bool(settings.geocoder_url),
+            said("Address search"),
+            said("People who enter an order write an address, and Callboard finds its position.")
+            if settings.geocoder_url
+            else said(
+                "Without it, people who enter an order click on the map or write a position. {setting} in the server’s "
+                "settings names a geocoder (Nominatim, Photon or Pelias): see docs/deployment.md.",
+                setting="CALLBOARD_GEOCODER_URL",
+            ),
+            optional=True,
+        ),
+        _rules(request, typed, problem),
+        SetupStep(
             len(node.zones.current) > 0,
             said("Zones"),
             said("Zones divide a large city: orders get drivers of the same zone. One zone needs no setting."),
@@ -162,6 +201,34 @@ async def steps_of(
             test_order=True,
         ),
         SetupStep(
+            bool(settings.smtp_url),
+            said("Mail"),
+            said(
+                "Mails with the report of the day before go out from {sender} by {server}.",
+                sender=settings.mail_from,
+                server=urlsplit(settings.smtp_url).hostname or "",
+            )
+            if settings.smtp_url
+            else said(
+                "Each morning, Callboard can mail the report of the day before. {url} and {sender} in the server’s "
+                "settings name the server that takes mails and the sender: see docs/deployment.md.",
+                url="CALLBOARD_SMTP_URL",
+                sender="CALLBOARD_MAIL_FROM",
+            ),
+            [(said("Report by mail"), "/report/mail")] if is_admin else [],
+            warnings=[
+                said(
+                    "The last test mail to {recipient} failed on {time}: {reason}",
+                    recipient=failed_test.recipient,
+                    time=day_and_clock(failed_test.at, time_zone_of(settings.time_zone), speech=spoken()),
+                    reason=failed_test.error,
+                )
+            ]
+            if failed_test is not None
+            else [],
+            optional=True,
+        ),
+        SetupStep(
             started.webhook or started.key,
             said("Connect your shop"),
             said("A shop sends orders with an API key (see /docs), and a webhook tells it what becomes of them."),
@@ -169,6 +236,33 @@ async def steps_of(
             optional=True,
         ),
     ]
+
+
+def _rules(request: Call, typed: dict[str, str] | None, problem: str) -> SetupStep:
+    """What most companies ask first about the policy. It is done when somebody has saved the policy."""
+    policy = node_of(request).policies.current
+    seconds = policy.offer_timeout_seconds
+    unanswered = (
+        said(
+            "If a driver does not answer an offer within {seconds} s, the order is assigned to them by itself, if "
+            "their phone showed the offer.",
+            seconds=seconds,
+        )
+        if policy.expiry_policy == "auto_accept"
+        else said(
+            "If a driver does not answer an offer within {seconds} s, the next driver gets an offer.", seconds=seconds
+        )
+    )
+    refused = typed if typed is not None and typed.get("form") == RULES else None
+    return SetupStep(
+        policy.version > 1,
+        said("Unanswered offers and currency"),
+        " ".join([unanswered, said("Pay and prices are in {currency}.", currency=policy.currency)]),
+        [(said("All rules: Policy"), "/policy")],
+        form=RULES if request.user.role == "admin" else None,
+        fields=refused or {"expiryPolicy": policy.expiry_policy, "currency": policy.currency},
+        problem=problem if refused is not None else None,
+    )
 
 
 class FormOfStep(TypedDict):
@@ -231,14 +325,34 @@ async def set_up(request: Call) -> ASGIResponse:
     return see_other(START, flash(request, "good", said("Saved. It applies now.")))
 
 
+@post(f"{START}/rules", guards=[ADMIN], status_code=200, opt={FORM: True})
+async def set_rules(request: Call) -> ASGIResponse:
+    """Save these fields of the policy as a new version, also if they stay as they are: then somebody has decided so."""
+    form = await read_form(request, Form)
+    values: dict[str, Any] = {name: form.text(name) for name in ("expiryPolicy", "currency")}
+    if values["expiryPolicy"] not in EXPIRY or values["currency"] not in EXPONENTS:
+        problem = said("Choose what happens and a currency of the list.")
+        return await _start(request, 422, typed={"form": RULES, **values}, problem=problem)
+    node = node_of(request)
+    while True:
+        policy = replace(node.policies.current, expiry_policy=values["expiryPolicy"], currency=values["currency"])
+        answer = await node.executor.submit(c.ChangePolicy(policy, request.user.actor, said("Chosen under Set up")))
+        if not isinstance(answer, Refusal):
+            break
+        if answer.code != r.VERSION_CHANGED.code or policy.version == node.policies.current.version:
+            return await _start(request, 409, typed={"form": RULES, **values}, problem=in_plain_words(answer))
+    return see_other(START, flash(request, "good", said("Saved. It applies now.")))
+
+
 def _mistake(node: Node, values: dict[str, str], *, source: str) -> str | None:
     """What is wrong with the values, in a sentence."""
     texts = {
         "company_name": said("Write a name with at most 100 characters."),
         "time_zone": said("Choose a time zone of the list."),
-        "public_url": said("Write an address such as https://board.example.com."),
         "map_tiles": said("Write an address such as https://tiles.example.com/{z}/{x}/{y}.png."),
     }
+    if "public_url" in values:
+        return address_mistake(values["public_url"], node.settings.root)
     if len(values.get("map_attribution", "")) > ATTRIBUTION_LIMIT or (source == "own" and not values["map_tiles"]):
         return texts["map_tiles"]
     if "time_zone" in values and values["time_zone"] not in available_timezones() | {"UTC"}:

@@ -14,7 +14,7 @@ from server.node import Node
 from server.notify.report_mails import AT_ONCE
 from server.settings import time_zone_of
 from server.store.query import database_errors
-from server.store.queues.report_mails import send_report_mails_again, shown_report_mails
+from server.store.queues.report_mails import record_test_mail, send_report_mails_again, shown_report_mails
 from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
@@ -65,11 +65,17 @@ async def test_report_mail(request: Call) -> ASGIResponse:
     recipients = node.settings.recipients
     if not node.settings.smtp_url or not recipients:
         raise FormInvalid(later("Set the server that takes mails and the recipients first."))
-    draft = await node.report_mails.draft(_today(node) - timedelta(days=1))
+    day = _today(node) - timedelta(days=1)
+    draft = await node.report_mails.draft(day)
     mistakes: list[str] = []
     for at in range(0, len(recipients), AT_ONCE):
         some = recipients[at : at + AT_ONCE]
         answers = await asyncio.gather(*(node.report_mails.send(draft, one, new_id()) for one in some))
+        for recipient, refused in zip(some, answers, strict=True):
+            reason = refused.reason if refused is not None else None
+            await record_test_mail(node.database.pool, recipient, day, reason, request.user.subject)
+            if reason is not None:
+                log.warning("report_mail_test_failed", reason=reason)
         mistakes += [
             said("Not sent to {recipient}: {reason}", recipient=recipient, reason=refused.reason)
             for recipient, refused in zip(some, answers, strict=True)
