@@ -807,7 +807,6 @@ async def test_a_filter_applies_at_once_and_a_click_takes_what_waits(site: Site,
     await expect(board.locator("#rows-waiting tr:visible")).to_have_count(2)
 
 
-@pytest.mark.slow
 async def test_a_pointer_left_on_a_wall_does_not_hold_it_for_ever(site: Site, people: People) -> None:
     made = await site.delivery()
     vic = await people(site.node, "vic", "viewer")

@@ -78,7 +78,6 @@ async def test_nine_live_tabs_share_one_stream_and_every_button_answers(
 
 
 @pytest.mark.parametrize("without", [None, WITHOUT_WORKERS], ids=["shared worker", "one tab for the others"])
-@pytest.mark.slow
 async def test_a_server_that_hangs_for_a_while_is_no_reason_for_a_stream_a_tab(
     site: Site, people: People, monkeypatch: pytest.MonkeyPatch, without: str | None
 ) -> None:
