@@ -116,13 +116,13 @@ release: $(VENV)/.dev
 		$(VENV)/release/bin/python -m pip --disable-pip-version-check --quiet install 'build>=1.3,<2' 'twine>=7,<8'; }
 	$(PY) -m tests.release $(VENV)/release/bin/python
 
-# Debian's Chromium where we may install it, Playwright's own elsewhere.
+# Debian's Chromium where we may install it, Playwright's own elsewhere. The shell draws a page in half the time.
 browser: $(VENV)/.dev
 	@if command -v chromium >/dev/null 2>&1 && [ -d /usr/share/fonts/truetype/dejavu ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo 'installing chromium and fonts-dejavu-core'; \
+		echo 'installing chromium, chromium-headless-shell and fonts-dejavu-core'; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+			apt-get install -y -qq --no-install-recommends chromium chromium-headless-shell fonts-dejavu-core >/dev/null; \
 	else $(VENV)/bin/playwright install chromium; fi
 
 clean:

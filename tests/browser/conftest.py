@@ -7,6 +7,7 @@ so do these tests and their async fixtures: to that of the session (`browser_fix
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,11 @@ from server.web.access.users import add_person
 from tests.conftest import Node, StartNode, starting_nodes
 from tests.web.conftest import Site
 
-CHROMIUM = shutil.which("chromium")
-"""Debian's; without it Playwright's own, if that is installed."""
+WHOLE = shutil.which("chromium")
+SHELL = shutil.which("chromium-headless-shell") or WHOLE
+"""Debian's; without it Playwright's own, if that is installed. The shell has no windows and no notifications, and draws
+a page in half the time.
+"""
 SCREENS = Path("test-results/screens")
 LONG_SECONDS = 600
 PASSWORD = "correct horse battery"
@@ -60,29 +64,37 @@ async def chromiums() -> AsyncIterator["Chromiums"]:
 
 
 class Chromiums:
-    """The Chromium of this process. If a test killed it, the next one gets another."""
+    """The Chromiums of this process: the shell, and a whole one for tests of notifications. If a test killed one, the
+    next test gets another.
+    """
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
-        self._running: Browser | None = None
+        self._running: dict[bool, Browser] = {}
 
-    async def get(self) -> Browser:
-        if self._running is None or not self._running.is_connected():
-            self._running = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        return self._running
+    @asynccontextmanager
+    async def lent(self, *, whole: bool = False) -> AsyncIterator[Browser]:
+        """One without any window; the windows that the test leaves open are closed after it."""
+        browser = self._running.get(whole)
+        if browser is None or not browser.is_connected():
+            path = WHOLE if whole else SHELL
+            channel = "chromium" if whole and path is None else None
+            browser = await self._playwright.chromium.launch(executable_path=path, channel=channel, args=FLAGS)
+            self._running[whole] = browser
+        yield browser
+        for context in browser.contexts:
+            await context.close()
 
     async def close(self) -> None:
-        if self._running is not None:
-            await self._running.close()
+        for browser in self._running.values():
+            await browser.close()
 
 
 @browser_fixture
 async def chromium(chromiums: Chromiums) -> AsyncIterator[Browser]:
-    """A Chromium without any window; the windows that the test leaves open are closed after it."""
-    browser = await chromiums.get()
-    yield browser
-    for context in browser.contexts:
-        await context.close()
+    """A Chromium without any window."""
+    async with chromiums.lent() as browser:
+        yield browser
 
 
 @browser_fixture

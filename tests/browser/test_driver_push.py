@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, CDPSession, Page, expect
 
 from server.ids import new_id
-from tests.browser.conftest import LONG_SECONDS, browser_fixture, check_in_both_themes, offer_lasts
+from tests.browser.conftest import LONG_SECONDS, Chromiums, browser_fixture, check_in_both_themes, offer_lasts
 from tests.browser.phone import SIZE, phone, tap
 from tests.browser.phone import Phone as Screen
 from tests.browser.test_driver_page import ORDER, value
@@ -47,6 +47,13 @@ SUBSCRIBE = """
   };
 })();
 """
+
+
+@browser_fixture
+async def chromium(chromiums: Chromiums) -> AsyncIterator[Browser]:
+    """One with notifications."""
+    async with chromiums.lent(whole=True) as browser:
+        yield browser
 
 
 @browser_fixture
