@@ -117,11 +117,14 @@ class Failed(Action, frozen=True, tag="failed", kw_only=True):
 
 
 class TakeBreak(_FromDriver, frozen=True, tag="take_break", kw_only=True):
-    """Starts a break, or changes the end of the current one; the minutes count from now."""
+    """Starts a break, or changes the end of the current one; the minutes count from now, with `extend` from that end,
+    at most to 120 minutes from now.
+    """
 
     # As over HTTP, 5.0 is 5.
     duration_minutes: Annotated[float, Meta(ge=5, le=120, multiple_of=1)]
     reason: Reason | None = None
+    extend: bool = False
 
 
 class EndShift(_FromDriver, frozen=True, tag="end_shift", kw_only=True):

@@ -40,7 +40,7 @@ def is_repeated_by(done: ActionDone, command: c.DriverAction) -> bool:
             kind = f"arrived {command.where}"
         case c.PickUp():
             kind = "picked_up"
-        case c.Complete():
+        case c.Complete() | c.CheckPin():
             kind = "completed"
         case c.Release():
             kind = "release"

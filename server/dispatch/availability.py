@@ -1,6 +1,7 @@
 """The rules of a driver's availability and presence: breaks, pauses, shifts, connections, and their ends."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct
 
@@ -12,6 +13,9 @@ from server.dispatch.model import SYSTEM, Actor, Availability, Driver
 from server.dispatch.names import visible
 from server.dispatch.policy import Policy
 from server.dispatch.world import World
+
+LONGEST_BREAK: Final = timedelta(minutes=120)
+"""Of a driver's own choice."""
 
 
 def present(driver: Driver, now: datetime, policy: Policy) -> bool:
@@ -157,8 +161,15 @@ def _return(driver: Driver, actor: Actor, now: datetime) -> tuple[e.Event, ...]:
 
 
 def take_break(command: c.TakeBreak, world: World) -> Decided | r.Refusal:
-    """Starts a break now, or changes the end of the current one."""
+    """Starts a break now, or changes the end of the current one.
+
+    One that is extended ends exactly so much later, but not after LONGEST_BREAK from now.
+    """
     until = world.now + timedelta(minutes=command.duration_minutes)
+    driver = world.driver(command.driver_id)
+    if command.extend and driver.availability == "on_break" and driver.availability_until is not None:
+        later = driver.availability_until + timedelta(minutes=command.duration_minutes)
+        until = max(driver.availability_until, min(later, world.now + LONGEST_BREAK))
     return _step_back(
         world, command.driver_id, "on_break", visible(command.reason) or "driver_requested", command.actor, until
     )

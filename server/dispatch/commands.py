@@ -247,6 +247,16 @@ class Complete(Struct, frozen=True):
     note: str | None = None
 
 
+class CheckPin(Struct, frozen=True):
+    """The driver has typed the customer's PIN, before they report the handover."""
+
+    assignment_id: str
+    driver_id: str | None
+    actor: Actor
+    pin: str
+    action: Action = PLAIN_ACTION
+
+
 class Release(Struct, frozen=True):
     """The driver gives the delivery back before pickup."""
 
@@ -280,7 +290,7 @@ class AddProof(Struct, frozen=True):
     action: Action = PLAIN_ACTION
 
 
-DriverAction = Arrive | PickUp | Complete | Release | Fail | AddProof
+DriverAction = Arrive | PickUp | Complete | CheckPin | Release | Fail | AddProof
 """What a driver does with an assignment."""
 
 
@@ -425,12 +435,15 @@ class LapsePresence(Struct, frozen=True):
 
 
 class TakeBreak(Struct, frozen=True):
-    """Starts a break of `duration_minutes` now, or changes the end of the current one."""
+    """Starts a break of `duration_minutes` now, or changes the end of the current one; with `extend` it ends so much
+    later than it would.
+    """
 
     driver_id: str
     duration_minutes: int
     actor: Actor
     reason: str | None = None
+    extend: bool = False
 
 
 class EndBreak(Struct, frozen=True):
@@ -608,6 +621,7 @@ Command = (
     | Arrive
     | PickUp
     | Complete
+    | CheckPin
     | Release
     | Fail
     | AddProof

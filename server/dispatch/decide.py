@@ -52,6 +52,7 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.Arrive: driver_actions.arrive,
     c.PickUp: driver_actions.pick_up,
     c.Complete: driver_actions.complete,
+    c.CheckPin: driver_actions.check_pin,
     c.Release: driver_actions.release,
     c.Fail: driver_actions.fail,
     c.AddProof: driver_actions.add_proof,

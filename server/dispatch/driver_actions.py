@@ -234,12 +234,9 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         missing = []
         if "pin" in delivery.details.proof_required:
             right = typed == delivery.details.pin
-            offline = world.now - report.when > OFFLINE_AFTER
-            tries = report.details.pin_tries
-            if tries >= PIN_TRIES and not offline:
-                return r.PIN_LOCKED
-            if not right and not offline:
-                return report.leaves(e.PinWrong(tries=tries + 1, **report.fields()), r.PIN_WRONG)
+            refused = _pin_refused(report, right) if world.now - report.when <= OFFLINE_AFTER else None
+            if refused is not None:
+                return refused
             pin = "verified" if right else "unverified"
     happened: list[e.Event] = _picked_up(report) if assignment.picked_up_at is None else []
     if delivery.risks:
@@ -253,6 +250,29 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         )
     )
     return report.done(*happened)
+
+
+def _pin_refused(report: _Reported, right: bool) -> Decided | r.Refusal | None:
+    """Why a PIN is not accepted, if so. A wrong one is counted."""
+    tries = report.details.pin_tries
+    if tries >= PIN_TRIES:
+        return r.PIN_LOCKED
+    return None if right else report.leaves(e.PinWrong(tries=tries + 1, **report.fields()), r.PIN_WRONG)
+
+
+def check_pin(command: c.CheckPin, world: World) -> Decided | r.Refusal:
+    """Whether the handover would be accepted with this PIN: a wrong one is refused and counted, as there. It changes
+    nothing if the delivery requires none.
+    """
+    report = _begin(command, world, CARRIED)
+    if not isinstance(report, _Reported):
+        return report
+    delivery = report.delivery
+    if report.assignment.status != "ACTIVE":
+        return not_active(report.assignment, delivery)
+    if "pin" not in delivery.details.proof_required or delivery.status == "RETURNING":
+        return report.done()
+    return _pin_refused(report, (visible(command.pin) or "") == delivery.details.pin) or report.done()
 
 
 def _missing(report: _Reported, pin: str) -> list[str]:

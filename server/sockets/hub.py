@@ -17,7 +17,7 @@ from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
 from server.dispatch.events import DriverConnected
 from server.dispatch.model import Actor
 from server.dispatch.refusals import INTERNAL_ERROR, TRY_AGAIN, Refusal
-from server.dispatch.takeovers import WINDOW, may_connect_at
+from server.dispatch.takeovers import WINDOW, is_of_another, may_connect_at
 from server.redis.hints import read_hint
 from server.sockets.open_socket import AsgiSend, Socket
 from server.sockets.pings import Pings
@@ -25,7 +25,7 @@ from server.sockets.session import RESTARTING, SUPERSEDED, TOO_SLOW, UNAUTHORIZE
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
-from server.store.reads.connections import connections_of, is_connected
+from server.store.reads.connections import connections_of, is_connected, last_connection_of
 from server.store.reads.streams import differing_streams, messages_after
 from server.tasks import wait_until_set
 
@@ -104,6 +104,16 @@ class Hub:
             return not await is_connected(self._pool, driver_id)
         except DatabaseAway:
             return True  # the rules, which need the database, refuse the connection
+
+    async def is_in_use_elsewhere(self, driver_id: str, holder: str) -> bool:
+        """Whether another device of the driver connected last, so that this one asks before it takes over."""
+        older = self.sockets.get(driver_id)
+        if older is not None and older.holder == holder:
+            return False
+        try:
+            return is_of_another(await last_connection_of(self._pool, driver_id), holder, self.clock.now())
+        except DatabaseAway:
+            return False  # the rules, which need the database, refuse the connection
 
     def _close_superseded(self, socket: Socket) -> None:
         self._taken_over[socket.driver_id] = asyncio.get_running_loop().time()

@@ -41,6 +41,7 @@ TOKEN_EXPIRED = CloseCode(4102, "token expired")
 SUPERSEDED = CloseCode(4103, "superseded by a newer connection")
 PROTOCOL_VIOLATION = CloseCode(4104, "too many malformed messages")
 TWO_DEVICES = CloseCode(4105, "another device is connected")
+OTHER_DEVICE = CloseCode(4106, "another device is in use")
 TOO_SLOW = CloseCode(4201, "too slow")
 TOO_MANY_MESSAGES = CloseCode(4202, "too many messages")
 RESTARTING = CloseCode(4203, "restarting")
@@ -301,7 +302,8 @@ class Session:
                 message_id = self._new_id() if action.action_id is None else derived_id(driver_id, action.action_id)
                 return c.Say(driver_id, message_id, message.text.strip(), actor)
             case m.TakeBreak():
-                return c.TakeBreak(driver_id, int(message.duration_minutes), actor, message.reason)
+                minutes = int(message.duration_minutes)
+                return c.TakeBreak(driver_id, minutes, actor, message.reason, message.extend)
             case m.EndShift():
                 return c.EndShift(driver_id, actor)
             case m.Pause():

@@ -4,7 +4,6 @@ It never waits for the database without a bound, and reads on while commands are
 """
 
 import asyncio
-import hashlib
 import time
 from functools import partial
 from typing import Any, Final, cast
@@ -26,6 +25,7 @@ from server.sockets.hello import hello
 from server.sockets.open_socket import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
 from server.sockets.session import (
+    OTHER_DEVICE,
     RESTARTING,
     TOKEN_EXPIRED,
     TWO_DEVICES,
@@ -36,7 +36,7 @@ from server.sockets.session import (
     Execute,
     PositionReported,
 )
-from server.web.access.tokens import authenticate, bearer
+from server.web.access.tokens import authenticate, bearer, holder_of
 from server.web.http.caller import Principal
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
@@ -49,25 +49,33 @@ Message = dict[str, Any]
 
 
 class Handshake(Struct, frozen=True):
-    """What the client brought along: its token, the subprotocol to answer with, and where its stream ended."""
+    """What the client brought along: its token, the subprotocol to answer with, where its stream ended, and whether it
+    takes over from another device.
+    """
 
     token: str
     subprotocol: str | None
     last_seq: int | None
+    takes_over: bool
 
 
 def read_handshake(scope: Scope) -> Handshake:
-    """The token is in `Authorization`, or among the subprotocols. A `lastSeq` that is not a number is ignored."""
+    """The token is in `Authorization`, or among the subprotocols. A `lastSeq` that is not a number is ignored.
+
+    With `takeOver=0` the connection is closed if another device of the driver is in use.
+    """
     offered = cast("list[str]", scope.get("subprotocols", []))
     token = bearer(scope["headers"])
     if token is None:
         token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), "")
-    given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("lastSeq")
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    given = query.get("lastSeq")
     last_seq = None
     if given is not None:
         text = given[-1]
         last_seq = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
-    return Handshake(token, PROTOCOL if PROTOCOL in offered else None, last_seq)
+    takes_over = query.get("takeOver", [""])[-1] != "0"
+    return Handshake(token, PROTOCOL if PROTOCOL in offered else None, last_seq, takes_over)
 
 
 NO_SOCKET: Final = Problem(UPGRADE_REQUIRED, "This address speaks the websocket protocol.", {"Upgrade": "websocket"})
@@ -88,7 +96,10 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     if isinstance(principal, CloseCode):
         await _close(send, principal)
         return
-    holder = principal.device or hashlib.sha256(handshake.token.encode()).hexdigest()[:16]
+    holder = holder_of(principal.device, handshake.token)
+    if not handshake.takes_over and await node.hub.is_in_use_elsewhere(principal.subject, holder):
+        await _close(send, OTHER_DEVICE)
+        return
     if not await node.hub.may_connect(principal.subject, holder):
         await _close(send, TWO_DEVICES)
         return

@@ -64,7 +64,16 @@ class Named(Struct):
             case c.OfferDelivery():
                 self.deliveries.add(command.delivery_id)
                 self.drivers.add(command.driver_id)
-            case c.Arrive() | c.PickUp() | c.Complete() | c.Release() | c.Fail() | c.AddProof() | c.ReleaseGone():
+            case (
+                c.Arrive()
+                | c.PickUp()
+                | c.Complete()
+                | c.CheckPin()
+                | c.Release()
+                | c.Fail()
+                | c.AddProof()
+                | c.ReleaseGone()
+            ):
                 self.assignments.add(command.assignment_id)
             case c.Reassign():
                 self.assignments.add(command.assignment_id)

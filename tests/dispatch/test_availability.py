@@ -315,6 +315,30 @@ CHANGING = [
         then=[changes("on_break", "on_break", "driver_requested", until=NOW + minutes(30))],
     ),
     Case(
+        "a longer break ends exactly so much later",
+        given=is_(availability="on_break", availability_until=NOW + seconds(61)),
+        command=c.TakeBreak(DAN, 10, by(DAN), extend=True),
+        then=[changes("on_break", "on_break", "driver_requested", until=NOW + seconds(661))],
+    ),
+    Case(
+        "but two hours from now at the latest",
+        given=is_(availability="on_break", availability_until=NOW + minutes(115)),
+        command=c.TakeBreak(DAN, 10, by(DAN), extend=True),
+        then=[changes("on_break", "on_break", "driver_requested", until=NOW + minutes(120))],
+    ),
+    Case(
+        "and never shorter than dispatch made it",
+        given=is_(availability="on_break", availability_until=NOW + minutes(300)),
+        command=c.TakeBreak(DAN, 10, by(DAN), extend=True),
+        then=[changes("on_break", "on_break", "driver_requested", until=NOW + minutes(300))],
+    ),
+    Case(
+        "without a break there is none to make longer",
+        given=is_(),
+        command=c.TakeBreak(DAN, 10, by(DAN), extend=True),
+        then=[changes("available", "on_break", "driver_requested", until=NOW + minutes(10))],
+    ),
+    Case(
         "an open offer is withdrawn and moves on",
         given=looking(),
         command=BREAK,

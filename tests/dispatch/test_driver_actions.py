@@ -113,6 +113,10 @@ def complete(driver_id: str | None = DAN, *, action: c.Action = c.PLAIN_ACTION, 
     return c.Complete(JOB, driver_id, by(DAN) if driver_id else ALICE, action, **said)
 
 
+def check_pin(pin: str, **more: Any) -> c.CheckPin:
+    return c.CheckPin(JOB, DAN, by(DAN), pin, **more)
+
+
 def release(reason: str = "unwell", driver_id: str | None = DAN, **more: Any) -> c.Release:
     return c.Release(JOB, driver_id, reason, by(DAN) if driver_id else ALICE, **more)
 
@@ -309,6 +313,24 @@ HANDING_OVER = [
         command=complete(pin="0417", action=OFFLINE),
         then=[happens(e.DeliveryDelivered, handover=Handover(pin="verified"))],
     ),
+    Case("before the handover, the right one changes nothing", asks_for("pin", tries=4), check_pin(" 0417"), []),
+    Case(
+        "before the handover, a wrong one is refused, and counted",
+        given=asks_for("pin"),
+        command=check_pin("0418", action=c.Action(action_id=ACTION)),
+        then="pin_wrong",
+        leaves=[happens(e.PinWrong, tries=1)],
+        afterwards=lambda w: (
+            job(w).details == AssignmentDetails(actions={ACTION: ActionDone("completed", "pin_wrong")}, pin_tries=1)
+        ),
+    ),
+    Case(
+        "before the handover, after five none is looked at", asks_for("pin", tries=5), check_pin("0417"), "pin_locked"
+    ),
+    Case("nobody asks for one", WITH_THE_GOODS, check_pin("0417"), []),
+    Case("the store asks for none", RETURNING, check_pin("0417"), []),
+    Case("it is handed over already", COMPLETED, check_pin("0417"), []),
+    Case("somebody else has the goods, and nothing is reported", TAKEN, check_pin("0417"), "assignment_not_active"),
     Case("no PIN", asks_for("pin"), complete(), "proof_required: pin"),
     Case("an empty one is none, and no try", asks_for("pin"), complete(pin=" "), "proof_required: pin"),
     Case(
@@ -614,6 +636,7 @@ def test_driver_actions(case: Case) -> None:
         (WITH_THE_GOODS, complete(action=c.Action(action_id=ACTION)), None),
         (RETURNING, complete(action=c.Action(action_id=ACTION)), None),
         (asks_for("pin"), complete(pin="1", action=c.Action(action_id=ACTION)), "pin_wrong"),
+        (asks_for("pin"), check_pin("1", action=c.Action(action_id=ACTION)), "pin_wrong"),
         (TAKEN, pick_up(action_id=ACTION), "assignment_not_active"),
         (WITH_THE_GOODS, ADD_PHOTO, None),
     ],

@@ -76,6 +76,7 @@ def heard(effect: object) -> dict[str, object]:
         ({"type": "completed", "assignmentId": ASSIGNMENT}, c.Complete(ASSIGNMENT, DAN, ACTOR)),
         ({"type": "take_break", "durationMinutes": 5}, c.TakeBreak(DAN, 5, ACTOR)),
         ({"type": "take_break", "durationMinutes": 120.0}, c.TakeBreak(DAN, 120, ACTOR)),
+        ({"type": "take_break", "durationMinutes": 10, "extend": True}, c.TakeBreak(DAN, 10, ACTOR, None, True)),
         ({"type": "end_shift"}, c.EndShift(DAN, ACTOR)),
         ({"type": "pause"}, c.Pause(DAN, ACTOR)),
         ({"type": "resume"}, c.Resume(DAN, ACTOR)),

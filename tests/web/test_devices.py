@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
 import jwt
 import pytest
+import websockets
 
 from server.ids import new_id
 from server.sockets import revocations
@@ -622,6 +623,59 @@ async def test_a_token_with_a_forged_device_is_refused(site: Site, problem: Chec
         made = jwt.encode(claims | {"cb_device": device}, SECRET, algorithm="HS256")
         client = site.anonymous({"Authorization": f"Bearer {made}"})
         assert (await client.get(f"/drivers/{dan.id}")).status_code == status, device
+
+
+async def test_a_phone_that_looks_before_it_connects_makes_nobody_present(site: Site, problem: Check) -> None:
+    """It learns who is signed in, what they have in hand, and which other phone is in use since when."""
+    dan = await site.driver()
+    name = "Dan's old phone"
+    first, second = [await named(site, dan, one) for one in (name, "Dan's new phone")]
+    path = f"/drivers/{dan.id}/session"
+
+    async def seen(bearer: str) -> dict[str, Any]:
+        answer = await site.anonymous({"Authorization": f"Bearer {bearer}"}).get(path)
+        assert answer.status_code == 200, answer.text
+        return cast(dict[str, Any], answer.json())
+
+    before = await seen(second)
+    assert (before["driver"]["id"], before["driver"]["availability"]) == (dan.id, "offline")
+    assert (before["assignments"], before["otherDevice"]) == ([], None)
+    assert (await seen(second))["driver"]["availability"] == "offline", "a look is no sign of life"
+    async with driver_app(site.node.ws_url, dan.id, bearer=first) as app:
+        assert app.hello is not None
+        assert (await seen(first))["otherDevice"] is None
+        other = (await seen(second))["otherDevice"]
+        assert other == {"name": name, "since": other["since"]}
+        assert other["since"] >= app.hello["serverTime"][:10]
+        assert (await site.vic.get(path)).json()["otherDevice"] == other
+        asks = await connected_without_taking_over(site, second)
+        assert asks == 4106
+        assert (await app.ask("ping"))["type"] == "pong"
+    assert (await seen(second))["otherDevice"] == other, "it is in use, although it sleeps"
+    assert await connected_without_taking_over(site, second) == 4106
+    device = next(one for one in await devices(site, dan) if one["name"] == name)
+    await site.alice.delete(f"/drivers/{dan.id}/devices/{device['id']}")
+    assert (await seen(second))["otherDevice"] is None, "it is signed out"
+    assert await connected_without_taking_over(site, second) is None
+    problem(await site.vic.get(f"/drivers/{new_id()}/session"), 404, "not_found")
+
+
+async def named(site: Site, driver: Driver, name: str) -> str:
+    """The token of one more device, which has this name."""
+    answer = await site.nobody.post("/driver/sign-in", json={"code": await invite(site, driver), "name": name})
+    bearer: str = answer.json()["token"]
+    return bearer
+
+
+async def connected_without_taking_over(site: Site, bearer: str) -> int | None:
+    """The close code of a handshake with `takeOver=0`, None if it was let in."""
+    headers = {"Authorization": f"Bearer {bearer}"}
+    async with websockets.connect(f"{site.node.ws_url}/ws/driver?takeOver=0", additional_headers=headers) as socket:
+        try:
+            await socket.recv()
+        except websockets.ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd is not None else 0
+    return None
 
 
 async def is_away(site: Site, driver: Driver) -> bool:

@@ -129,7 +129,8 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     at_the_store, at_the_door = ({"where": where} | named for where in ("pickup", "dropoff"))
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/arrived", at_the_store)).status_code == 200
     await refuse(dan.client, "POST", job + "arrived", "action_id_used", at_the_door, **ids)
-    for what, more in (("pickup", {}), ("complete", {}), ("release", REASON), ("failed", REASON)):
+    deeds: dict[str, Any] = {"pickup": {}, "complete": {}, "pin": {"pin": "9"}, "release": REASON, "failed": REASON}
+    for what, more in deeds.items():
         await refuse(dan.client, "POST", job + what, "action_id_used", named | more, **ids)
     used = f"proofs?kind=photo&actionId={named['actionId']}"
     await refuse(dan.client, "POST", job + used, "action_id_used", an_image(), **ids)
@@ -143,8 +144,10 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await refuse(shop, "POST", order + "/delay", "already_picked_up", {"minutes": 5}, **ids)
     await refuse(dan.client, "POST", job + "complete", "proof_required", **ids)
     wrong = {"proof": {"pin": "9999"}}
-    for _ in range(5):
+    for _ in range(4):
         await refuse(dan.client, "POST", job + "complete", "pin_wrong", wrong, leaves=REPORT, **ids)
+    await refuse(dan.client, "POST", job + "pin", "pin_wrong", wrong["proof"], leaves=REPORT, **ids)
+    await refuse(dan.client, "POST", job + "pin", "pin_locked", {"pin": "0417"}, **ids)
     await refuse(dan.client, "POST", job + "complete", "pin_locked", {"proof": {"pin": "0417"}}, **ids)
     back = REASON | {"then": "return"}
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/failed", back)).status_code == 200
@@ -285,6 +288,8 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
         if what != "arrived":
             path = "/admin/assignments/{assignment_id}/" + what
             await refuse(alice, "POST", path, "assignment_not_active", REASON, **ids)
+    path = "/drivers/{driver_id}/assignments/{assignment_id}/pin"
+    await refuse(dan.client, "POST", path, "assignment_not_active", {"pin": "0417"}, **ids)
     await the_whole_job(refusing, dan)
 
     # A driver who went home.

@@ -178,6 +178,9 @@ async def test_a_job_from_the_store_to_the_door_with_a_pin(site: Site, problem: 
     assert (await dan.post(path + "/pickup", found)).status_code == 200
     assert problem(await dan.post(path + "/complete"), 409, "proof_required")["missing"] == ["pin"]
     problem(await dan.post(path + "/complete", {"proof": {"pin": "9999"}}), 409, "pin_wrong")
+    assert (await dan.post(path + "/pin", {"pin": "0417"})).json() == {"success": True}
+    for body in ({}, {"pin": None}, {"pin": "0" * 17}, {"pin": "0417", "actionId": "x"}):
+        problem(await dan.post(path + "/pin", body), 422, "invalid")
     done = await dan.post(path + "/complete", {"proof": {"pin": "0417", "name": "Mr Gray"}})
     assert done.json()["assignment"]["status"] == "COMPLETED"
     timeline = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]

@@ -164,6 +164,11 @@ def address_of(connection: AsgiConnection) -> str:
     return connection.client.host if connection.client is not None else ""
 
 
+def holder_of(device: str | None, token: str) -> str:
+    """What a driver's connection is known by: the device of the token, or a hash of a token that names none."""
+    return device or hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The bearer credentials in the headers of a request or a handshake, or None."""
     for name, value in headers:

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from server.contract.views import AssignmentView, DeliveryView, OfferView, RiskView, instant
+from server.contract.views import (
+    AssignmentView,
+    DeliveryView,
+    DrivenAssignmentView,
+    DriverView,
+    OfferView,
+    RiskView,
+    instant,
+)
 from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus, Nearest, RiskCode
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -120,6 +128,25 @@ class DeviceView(ResponseBody, frozen=True):
     ended_at: InstantText | None
     ended_by: str | None
     end_reason: Literal["revoked", "signed_out", "token_reused", "unused", "deactivated"] | None
+
+
+class OtherDeviceView(ResponseBody, frozen=True):
+    """Another phone or browser that is in use as this driver, and since when. `name` is null if it has its token from a
+    back end.
+    """
+
+    name: str | None
+    since: InstantText
+
+
+class DriverSessionView(ResponseBody, frozen=True):
+    """What a phone shows before it connects: the driver, their deliveries in hand, and the other device in use, if any:
+    one that connected last, and is connected or was within 12 hours.
+    """
+
+    driver: DriverView
+    assignments: list[DrivenAssignmentView]
+    other_device: OtherDeviceView | None
 
 
 class TokenView(ResponseBody, frozen=True):

@@ -17,7 +17,8 @@ DESCRIPTION: Final = """Each driver's app opens one websocket, at `/ws/driver?la
 Send the token in the header `Authorization: Bearer`. A browser sends it as a subprotocol instead:
 `callboard.v1, bearer.TOKEN`. Each text frame is one JSON object; `type` names the message. The server sends `hello`
 first. Messages with a `seq` are numbered per driver without a gap, across reconnects and nodes. Reconnect with the last
-number that you received; `hello` then contains the messages that you missed.
+number that you received; `hello` then contains the messages that you missed. With `takeOver=0` the server closes the
+connection with 4106 if another device of the driver is in use: ask the driver, then connect without it.
 
 The server answers each message that has an `id` with one `ack` or `error` with that `id` (`ping` with `pong`)."""
 
@@ -27,6 +28,8 @@ CLOSE_CODES: Final[tuple[CloseCode, ...]] = (
     s.TOKEN_EXPIRED,
     s.SUPERSEDED,
     s.PROTOCOL_VIOLATION,
+    s.TWO_DEVICES,
+    s.OTHER_DEVICE,
     s.TOO_SLOW,
     s.TOO_MANY_MESSAGES,
     s.RESTARTING,
@@ -58,7 +61,10 @@ def document(root: str = "") -> dict[str, Any]:
                         "method": "GET",
                         "query": {
                             "type": "object",
-                            "properties": {"lastSeq": {"type": "integer", "minimum": 0}},
+                            "properties": {
+                                "lastSeq": {"type": "integer", "minimum": 0},
+                                "takeOver": {"type": "integer", "enum": [0, 1], "default": 1},
+                            },
                         },
                     }
                 },

@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 from server.contract.commit import Answer
 from server.contract.messages import Hello
-from server.contract.views import assignment_view, instant
+from server.contract.views import assignment_view, driver_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.phone_clocks import phone_time
+from server.dispatch.takeovers import is_of_another
 from server.ids import new_id
 from server.settings import time_zone_of
 from server.sockets.hello import hello
+from server.store.reads.connections import last_connection_of
 from server.store.reads.driver_numbers import ON_SHIFT, DriverNumbers, read_driver_numbers, seconds_in
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
 from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_VIEWERS
+from server.web.access.tokens import bearer, holder_of
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import CallingDriver
@@ -53,6 +56,23 @@ async def move(request: Call, driver_id: CallingDriver, here: s.Location) -> Non
 async def get_state(request: Call, driver_id: CallingDriver) -> Hello:
     snapshot = unless_refused(await node_of(request).snapshots.read(driver_id))
     return hello(snapshot.driver.session_id or "", snapshot)
+
+
+@endpoint(
+    "GET /drivers/{driver_id}/session",
+    "Get what an app shows before it connects: the driver, their deliveries in hand, and another device in use. Unlike"
+    " other calls of a driver, this one does not make them present.",
+    THE_DRIVER_AND_VIEWERS,
+)
+async def get_session(request: Call, driver_id: PathId) -> a.DriverSessionView:
+    node = node_of(request)
+    snapshot = unless_refused(await node.snapshots.read(driver_id))
+    last = await last_connection_of(pool_of(request), driver_id)
+    own = holder_of(request.user.device, bearer(request.scope["headers"]) or "")
+    other: a.OtherDeviceView | None = None
+    if last is not None and is_of_another(last, own, snapshot.at):
+        other = a.OtherDeviceView(last.name, instant(last.since))
+    return a.DriverSessionView(driver_view(snapshot.driver), snapshot.assignments, other)
 
 
 @endpoint(
@@ -158,6 +178,21 @@ async def complete(
 
 
 @endpoint(
+    "POST /drivers/{driver_id}/assignments/{assignment_id}/pin",
+    "Check the customer's PIN before the handover is reported. A wrong one counts as a try.",
+    THE_DRIVER_AND_ADMIN,
+    r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
+    r.PIN_WRONG,
+    r.PIN_LOCKED,
+)
+async def check_pin(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.PinTry) -> a.Done:
+    action_id = said.action_id.lower() if said.action_id is not None else None
+    await submit(request, c.CheckPin(assignment_id, driver_id, request.user.actor, said.pin, c.Action(action_id)))
+    return a.Done()
+
+
+@endpoint(
     "POST /drivers/{driver_id}/assignments/{assignment_id}/arrived",
     "Report the arrival at the store, or with the goods at the customer.",
     THE_DRIVER_AND_ADMIN,
@@ -210,13 +245,13 @@ def action(said: s.Action) -> c.Action:
 
 @endpoint(
     "POST /drivers/{driver_id}/availability/take-break",
-    "Start a break, or change the end of the current one; the minutes count from now.",
+    "Start a break, or change the end of the current one; the minutes count from now, with `extend` from that end.",
     THE_DRIVER_AND_OPS,
     r.DRIVER_NOT_AVAILABLE,
     r.DRIVER_DEACTIVATED,
 )
 async def take_break(request: Call, driver_id: CallingDriver, wanted: s.BreakRequest) -> a.BreakView:
-    command = c.TakeBreak(driver_id, wanted.duration_minutes, request.user.actor, wanted.reason)
+    command = c.TakeBreak(driver_id, wanted.duration_minutes, request.user.actor, wanted.reason, wanted.extend)
     driver = (await submit(request, command)).driver
     assert driver is not None
     assert driver.availability_until is not None

@@ -252,6 +252,13 @@ class Completion(Action, frozen=True, kw_only=True):
     proof: HandoverProof | None = None
 
 
+class PinTry(_Given, frozen=True):
+    """The PIN that the customer said. With an `actionId`, the same try can be sent again if its answer was lost."""
+
+    pin: Annotated[str, Meta(max_length=16, extra_json_schema=NO_NUL)]
+    action_id: IdGiven | None = None
+
+
 class Release(Action, frozen=True, kw_only=True):
     """Why the driver gives the delivery back."""
 
@@ -289,10 +296,11 @@ class FailureForDriver(_Given, frozen=True):
 
 
 class BreakRequest(_Given, frozen=True):
-    """The length of a break that starts now."""
+    """The length of a break that starts now; with `extend`, how much later the current one ends."""
 
     duration_minutes: Annotated[int, Meta(ge=5, le=120)]
     reason: DriversReason | None = None
+    extend: bool = False
 
 
 class PushKeys(_Given, frozen=True):

@@ -105,6 +105,7 @@ declare namespace Wire {
     id?: string | null;
     durationMinutes: number;
     reason?: string | null;
+    extend?: boolean;
   }
 
   interface EndShift {
