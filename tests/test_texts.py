@@ -12,6 +12,7 @@ import pytest
 from babel.messages.catalog import Message
 from babel.support import NullTranslations
 
+from server.board.formats import REASONS_FOR_AVAILABILITY, REASONS_TO_CANCEL, REASONS_TO_REASSIGN
 from server.board.templates import environment
 from server.paths import ROOT
 from server.texts.catalogues import DRIVER, SCREENS, catalogue, key_of, page_texts, path_of, short_key, worker_texts
@@ -67,6 +68,14 @@ def test_scripts_get_their_texts_and_templates_keep_theirs(language: str) -> Non
     assert page_texts(SOURCE) == {}, "the source needs none"
 
 
+def test_the_reasons_that_the_board_suggests_are_in_the_words_of_the_phone() -> None:
+    words = (ROOT / "static/driver/words.js").read_text()
+    known = set(
+        re.findall(r'^  "?([^":\n]+)"?: text\(', words.partition("const REASONS = {")[2].partition("};")[0], re.M)
+    )
+    assert known == SUGGESTED | {"driver_gone"}
+
+
 def test_scripts_find_their_texts_by_the_key_that_the_server_made() -> None:
     """tests/js/catalogue.test.js has the same."""
     texts = ["", "Start shift", "{count} delivery", "“Zoë” – 10 €", "🛵"]
@@ -114,7 +123,14 @@ def test_the_template_writes_no_text_past_the_catalogues() -> None:
     env.translations = Marked()
     shown = Shown()
     template = env.from_string((ROOT / "templates/driver.html").read_text())
-    values = {"asset": lambda path: path, "language": "en", "direction": "ltr", "texts": {}, "minor_units": {}}
+    values = {
+        "asset": lambda path: path,
+        "language": "en",
+        "direction": "ltr",
+        "zone": "UTC",
+        "texts": {},
+        "minor_units": {},
+    }
     shown.feed(template.render(**values, dispatch_call="tel:0"))
     assert len(shown.texts) > 50
     assert [text for text in shown.texts if not (text.startswith("⟦") and text.endswith("⟧"))] == ["Callboard"]
@@ -124,16 +140,21 @@ LITERAL = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*
 """A comment or a text; the scripts write no text in single quotes."""
 SAYING = re.compile(r"[a-z]{2,}[,.:;]? [a-z]{2,}|[“A-Z][^_]*[a-z]{2,}[.!?…]?$")
 """What reads like words for people: more than one, or one with a capital."""
+SUGGESTED = {*REASONS_TO_REASSIGN, *REASONS_TO_CANCEL, *REASONS_FOR_AVAILABILITY}
+"""The reasons that the board suggests for what a driver hears."""
 FOR_PROGRAMS = {
+    "action-store.js": {"no answer"},
     "in-hand.js": {"callboard.inHand"},
     "alarm.js": {"AudioContext"},
     "connection.js": {"no answer", "connection lost"},
     "guard.js": {"button, summary, a[href]"},
     "main.js": {"serviceWorker"},
+    "pin.js": {"Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/pin"},
     "push.js": {
         "PushManager", "Notification", "DELETE", "Content-Type", "no push service",
         "${path} answered ${response.status}",
     },
+    "session.js": {"${base}/drivers/${encodeURIComponent(driverId)}/session"},
     "state.js": {"${state.seq} then ${message.seq}"},
     "sign-in.js": {"Content-Type"},
     "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
@@ -142,6 +163,7 @@ FOR_PROGRAMS = {
         "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId })}"
     },
     "view.js": {"Escape", "Callboard"},
+    "words.js": {reason for reason in SUGGESTED if " " in reason},
 }  # fmt: skip
 
 

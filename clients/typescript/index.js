@@ -8,6 +8,8 @@ export { Gap, fold, openOffer, remaining, serverNow, start, work } from "../../s
 export { nextStop, payOf, stopsOf } from "../../static/driver/stops.js";
 export { lastingState, pauseMs } from "../../static/driver/reconnect.js";
 export { endDevice, exchangeCode, exchangeDevice } from "../../static/driver/sign-in.js";
+export { checkPin } from "../../static/driver/pin.js";
+export { sessionOf } from "../../static/driver/session.js";
 export { upload } from "../../static/driver/upload.js";
 export { newId } from "../../static/driver/ids.js";
 
@@ -17,5 +19,8 @@ export { newId } from "../../static/driver/ids.js";
 /** @typedef {import("../../static/driver/client.js").ClientOptions} ClientOptions */
 /** @typedef {import("../../static/driver/connection.js").ConnectionState} ConnectionState */
 /** @typedef {import("../../static/driver/connection.js").Phone} Phone */
+/** @typedef {import("../../static/driver/pin.js").PinAnswer} PinAnswer */
+/** @typedef {import("../../static/driver/session.js").OtherDevice} OtherDevice */
+/** @typedef {import("../../static/driver/session.js").Session} Session */
 /** @typedef {import("../../static/driver/sign-in.js").SignedIn} SignedIn */
 /** @typedef {import("../../static/driver/state.js").State} State */

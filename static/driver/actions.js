@@ -65,6 +65,8 @@ export class Actions {
     this._sending = new Map();
     /** @type {Map<string, {pauseMs: number, until: number}>} the assignments that the server has no time for */
     this._later = new Map();
+    /** @type {Set<string>} what this page has ended, by id: a row that is read while it is deleted does not come back */
+    this._ended = new Set();
   }
 
   /**
@@ -75,6 +77,7 @@ export class Actions {
     return this._inTurn(async () => {
       const known = new Map(this._entries.map((entry) => [entry.action.actionId, entry]));
       this._entries = (await this._store.all())
+        .filter(({ actionId }) => !this._ended.has(actionId))
         .sort((a, b) => a.at - b.at)
         .map((action) => ({ ...(known.get(action.actionId) ?? entered(action, now)), action }));
     });
@@ -183,13 +186,13 @@ export class Actions {
   }
 
   /**
-   * The server has said that the assignment is completed: nothing is left to send, but what proves it.
+   * The server has said that the assignment is completed: nothing is left to send, but what proves it. Resolves once
+   * nothing of it is kept.
    * @param {string} assignmentId
    */
-  completed(assignmentId) {
-    for (const { action } of [...this._entries]) {
-      if (action.assignmentId === assignmentId && action.type !== "proof") this._drop(action);
-    }
+  async completed(assignmentId) {
+    const done = this.all.filter((action) => action.assignmentId === assignmentId && action.type !== "proof");
+    await Promise.all(done.map((action) => this._drop(action)));
   }
 
   /**
@@ -295,6 +298,7 @@ export class Actions {
 
   /** @param {Pick<Action, "actionId">} action */
   _forget({ actionId }) {
+    this._ended.add(actionId);
     this._entries = this._entries.filter((entry) => entry.action.actionId !== actionId);
     this._options.changed();
   }

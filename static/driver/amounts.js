@@ -33,13 +33,31 @@ export const kmOf = (distance, locale) => {
 };
 
 /**
- * The time of day of an instant.
- * @param {string | number} instant
+ * The time of day of an instant, as the phone has it; with the name of its time zone if the company's clocks show another
+ * time.
  * @param {string} locale
- * @returns {string}
+ * @param {string | undefined} company the company's time zone
+ * @param {string} [phone] its own if it is left out
+ * @returns {(instant: string | number) => string}
  */
-export const clockOf = (instant, locale) =>
-  new Date(instant).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
+export const clockIn = (locale, company, phone) => {
+  const own = phone === undefined ? {} : { timeZone: phone };
+  const plain = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", ...own });
+  const named = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", timeZoneName: "short", ...own });
+  /** @param {object} zone */
+  const walls = (zone) => new Intl.DateTimeFormat("en", { dateStyle: "short", timeStyle: "short", ...zone });
+  const here = walls(own);
+  let there = here;
+  try {
+    if (company) there = walls({ timeZone: company });
+  } catch {
+    // a zone that this phone does not know
+  }
+  return (instant) => {
+    const at = new Date(instant);
+    return (here.format(at) === there.format(at) ? plain : named).format(at);
+  };
+};
 
 /** @param {number} n */
 const two = (n) => String(n).padStart(2, "0");

@@ -4,6 +4,7 @@
 import { KeptActions } from "./action-store.js";
 import { Actions } from "./actions.js";
 import { Connection, Refused } from "./connection.js";
+import { checkPin } from "./pin.js";
 import { Gap, fold, openOffer, start } from "./state.js";
 import { upload } from "./upload.js";
 
@@ -58,11 +59,13 @@ export class DriverClient {
   }
 
   /**
-   * Open the connection, with what is known of an earlier one, and send what is queued.
+   * Open the connection, with what is known of an earlier one, and send what is queued. Without `takeOver` the state of
+   * the connection is "other_device" while another device of the driver is in use: ask the driver.
    * @param {string} token
    * @param {Partial<State>} [known]
+   * @param {{takeOver?: boolean}} [how]
    */
-  connect(token, known = {}) {
+  connect(token, known = {}, { takeOver = true } = {}) {
     this.close();
     this.token = token;
     this.state = { ...start(), ...known };
@@ -73,6 +76,7 @@ export class DriverClient {
       lastSeq: () => this.state.seq,
       heard: (message) => this._heard(message),
       changed: (state) => this._options.changed?.(state),
+      takeOver,
       pingEvery: () => (openOffer(this.state, now()) ? PING_WITH_OFFER_MS : PING_MS),
       ...(this._options.phone && { phone: this._options.phone }),
     });
@@ -124,6 +128,17 @@ export class DriverClient {
     this._options.adopted?.(before);
   }
 
+  /**
+   * Whether the server accepts the customer's PIN, asked before the handover is reported. "unknown": the handover says it.
+   * @param {string} assignmentId
+   * @param {string} pin
+   */
+  async checkPin(assignmentId, pin) {
+    const { token, state } = this;
+    if (token === null || !state.driver) return "unknown";
+    return checkPin({ driverId: state.driver.id, assignmentId, pin }, token, this._options.base);
+  }
+
   // Send the oldest report that is due and need not wait for another one.
   async settle() {
     const { connection, state } = this;
@@ -141,7 +156,7 @@ export class DriverClient {
       return;
     }
     for (const one of message.type === "hello" ? message.missed : [message]) {
-      if (one.type === "assignment" && DONE.has(one.assignment.status)) this.actions.completed(one.assignment.id);
+      if (one.type === "assignment" && DONE.has(one.assignment.status)) void this.actions.completed(one.assignment.id);
     }
     this._options.heard?.(message);
     void this.settle();

@@ -28,6 +28,8 @@ import { LASTING_STATES, lastingState, pauseMs } from "./reconnect.js";
  * @property {(message: Wire.ToDriver) => void} heard gets every message
  * @property {(state: ConnectionState) => void} changed gets every new state
  * @property {() => number} pingEvery how often to ask whether the server is there, in milliseconds
+ * @property {boolean} [takeOver] whether the driver wants this device, also if another one is in use; true if it is left
+ *   out. It counts for one `hello`: later on the driver is asked (the state "other_device").
  */
 
 /**
@@ -96,6 +98,9 @@ export class Connection {
     /** @type {Timer | null} */
     this._pongDue = null;
     this._number = 0;
+    this._takeOver = options.takeOver ?? true;
+    /** since when it is online, or is not, on the monotonic clock in ms */
+    this.since = performance.now();
     this._phone = options.phone ?? browser();
     this._unwatch = this._phone.watch(() => this._look());
   }
@@ -105,10 +110,8 @@ export class Connection {
     this._drop();
     this._set("connecting");
     const seq = this._options.lastSeq();
-    const socket = new this._phone.WebSocket(
-      seq === null ? this._options.url : `${this._options.url}?lastSeq=${seq}`,
-      ["callboard.v1", `bearer.${this._options.token}`],
-    );
+    const query = [seq === null ? "" : `lastSeq=${seq}`, this._takeOver ? "" : "takeOver=0"].filter(Boolean).join("&");
+    const socket = new this._phone.WebSocket(`${this._options.url}${query && "?"}${query}`, ["callboard.v1", `bearer.${this._options.token}`]);
     this._socket = socket;
     this._pauseMs = null;
     this._watch = setTimeout(() => this._lost(socket, 0), HELLO_WITHIN_MS);
@@ -174,6 +177,8 @@ export class Connection {
       this._steady = setTimeout(() => {
         this._failures = 0;
       }, STEADY_MS);
+      this._takeOver = false;
+      this.since = performance.now();
       this.state = "online"; // before it is heard: what it leads to may be sent at once
       this._options.heard(message);
       if (this.state === "online") this._options.changed("online");
@@ -267,6 +272,7 @@ export class Connection {
   /** @param {ConnectionState} state */
   _set(state) {
     if (this.state === state) return;
+    if (this.state === "online") this.since = performance.now();
     this.state = state;
     this._options.changed(state);
   }

@@ -40,7 +40,9 @@ const markChips = () =>
   });
 duration.addEventListener("input", markChips);
 
-export const askBreak = async () => {
+/** @param {boolean} working whether a delivery is in hand */
+export const askBreak = async (working) => {
+  byId("break-work").hidden = !working;
   duration.value = "30";
   markChips();
   return (await answered(dialogOf("break"))) ? duration.valueAsNumber : null;
@@ -117,7 +119,11 @@ export const askFar = (question) => {
 };
 
 export const askLeave = () => answered(dialogOf("leave"));
-export const askSignOut = () => answered(dialogOf("sign-out"));
+/** @param {boolean} working whether a delivery is in hand */
+export const askSignOut = (working) => {
+  byId("sign-out-work").hidden = !working;
+  return answered(dialogOf("sign-out"));
+};
 
 /**
  * By hand. Where the driver has to go anyway is offered.

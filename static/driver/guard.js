@@ -2,14 +2,14 @@
 // moment: the press was aimed at what was there before. One guard for everything that can be pressed, by what is seen.
 
 import { targetOf } from "../elements.js";
+import { SETTLE_MS, isAtHand, isEarly, moved, painted } from "./presses.js";
 
-export const SETTLE_MS = 600;
+/** @import {Box, Face, Press, Spot} from "./presses.js" */
+
 const MOVED_PX = 12;
 const CLICK_AFTER_MS = 350; // how long after the finger is lifted a browser may still report its click
 const PRESSABLE = "button, summary, a[href]";
 const WATCHED = ["hidden", "disabled", "inert", "open", "class", "href", "data-action", "data-id", "data-view", "data-state"];
-
-/** @typedef {{meaning: string, seen: number[], placed: number[]}} Face */
 
 export class Guard {
   /**
@@ -18,9 +18,9 @@ export class Guard {
    */
   constructor({ early }) {
     this._early = early;
-    /** @type {WeakMap<Element, Face & {since: number}>} what can be pressed now, and since when it is seen */
+    /** @type {WeakMap<Element, Face>} what can be pressed now */
     this._known = new WeakMap();
-    /** @type {{at: number, ended: number | null} | null} */
+    /** @type {Press & {ended: number | null, on: Element | null, meaning: string | undefined, early: boolean} | null} */
     this._press = null;
     /** @type {number | null} */
     this._painting = null;
@@ -33,9 +33,9 @@ export class Guard {
       attributeFilter: WATCHED,
     });
     addEventListener("resize", () => this._look());
-    addEventListener("pointerdown", (event) => this._down(event), true);
+    addEventListener("pointerdown", (event) => this._down(event, [event.clientX, event.clientY]), true);
     for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, (event) => this._up(event), true);
-    addEventListener("keydown", (event) => event.repeat || this._down(event), true);
+    addEventListener("keydown", (event) => event.repeat || this._down(event, null), true);
     addEventListener("keyup", (event) => this._up(event), true);
     addEventListener("click", (event) => this._clicked(event), true);
     this._look();
@@ -52,10 +52,12 @@ export class Guard {
         element.removeAttribute("data-settling");
         continue;
       }
-      const face = faceOf(element);
-      if (before && before.meaning === face.meaning && !(moved(before.seen, face.seen) && moved(before.placed, face.placed))) continue;
-      this._known.set(element, { ...face, since: Infinity });
-      element.setAttribute("data-settling", "");
+      const meaning = meaningOf(element);
+      const spot = spotOf(element);
+      const same = before?.meaning === meaning ? before : null;
+      if (same && !(differs(same.seen, spot.seen) && differs(same.placed, spot.placed))) continue;
+      this._known.set(element, same ? moved(same, spot, performance.now()) : { ...spot, meaning, since: Infinity, past: [] });
+      if (!same || !isAtHand(same, spot)) element.setAttribute("data-settling", "");
       fresh = true;
     }
     if (fresh && !this._painting) this._painting = requestAnimationFrame(() => this._painted());
@@ -63,20 +65,29 @@ export class Guard {
 
   _painted() {
     this._painting = null;
-    const since = performance.now();
-    for (const element of document.querySelectorAll("[data-settling]")) {
+    const now = performance.now();
+    for (const element of document.querySelectorAll(PRESSABLE)) {
       const face = this._known.get(element);
-      if (face?.since !== Infinity) continue;
-      face.since = since;
+      if (!face || (face.since < Infinity && face.past.every(({ until }) => until < Infinity))) continue;
+      const shown = painted(face, now);
+      this._known.set(element, shown);
       setTimeout(() => {
-        if (this._known.get(element) === face) element.removeAttribute("data-settling");
+        if (this._known.get(element) === shown) element.removeAttribute("data-settling");
       }, SETTLE_MS);
     }
   }
 
-  /** @param {Event} event */
-  _down(event) {
-    this._press = { at: event.timeStamp, ended: null };
+  /**
+   * It is judged when the finger or the key goes down: what changes under a finger is not what was aimed at.
+   * @param {Event} event
+   * @param {[x: number, y: number] | null} place
+   */
+  _down(event, place) {
+    this._look(); // also what moved without a change of the document: a font, an animation
+    const on = targetOf(event)?.closest(PRESSABLE) ?? null;
+    const press = { at: event.timeStamp, place };
+    const face = on ? this._known.get(on) : undefined;
+    this._press = { ...press, ended: null, on, meaning: face?.meaning, early: face !== undefined && isEarly(face, press) };
   }
 
   /** @param {Event} event */
@@ -85,18 +96,19 @@ export class Guard {
   }
 
   /**
-   * A click counts from when the finger or the key went down. One without either is a screen reader's, or a switch's.
+   * One without a finger or a key is a screen reader's, or a switch's.
    * @param {Event} event
    */
   _clicked(event) {
     const element = targetOf(event)?.closest(PRESSABLE);
     if (!element) return;
-    this._look(); // also what moved without a change of the document: a font, an animation
+    this._look();
     const face = this._known.get(element);
     const press = this._press;
-    const own = press && (press.ended === null || event.timeStamp - press.ended < CLICK_AFTER_MS);
-    const at = own ? press.at : event.timeStamp;
-    if (!face || at - face.since >= SETTLE_MS) return;
+    const own = press && (press.ended === null || event.timeStamp - press.ended < CLICK_AFTER_MS) ? press : null;
+    if (!face) return;
+    const early = own?.on === element && own.meaning === face.meaning ? own.early : isEarly(face, own ?? { at: event.timeStamp, place: null });
+    if (!early) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     this._early();
@@ -111,31 +123,31 @@ export class Guard {
 const isShown = (element, modal) =>
   !(element instanceof HTMLButtonElement && element.disabled) && element.checkVisibility() && !element.closest("[inert]") && (!modal || modal.contains(element));
 
+/** @param {HTMLElement} element */
+const meaningOf = (element) => {
+  /** @type {HTMLElement | null} */
+  const thing = element.closest("[data-id]");
+  return `${thing?.dataset.id ?? ""} ${element.dataset.action ?? ""} ${element.textContent}`;
+};
+
 /**
  * `seen` is its place on the screen, `placed` its place in what it scrolls with: scrolling changes only the first,
  * a bar that sticks to the screen only the second.
  * @param {HTMLElement} element
- * @returns {Face}
+ * @returns {Spot}
  */
-const faceOf = (element) => {
+const spotOf = (element) => {
   const { left, top, right, bottom } = element.getBoundingClientRect();
   let [x, y] = [0, 0];
   for (let around = element.parentElement; around; around = around.parentElement) {
     x += around.scrollLeft;
     y += around.scrollTop;
   }
-  /** @type {HTMLElement | null} */
-  const thing = element.closest("[data-id]");
-  const of = thing?.dataset.id ?? "";
-  return {
-    meaning: `${of} ${element.dataset.action ?? ""} ${element.textContent}`,
-    seen: [left, top, right, bottom],
-    placed: [left + x, top + y, right + x, bottom + y],
-  };
+  return { seen: [left, top, right, bottom], placed: [left + x, top + y, right + x, bottom + y] };
 };
 
 /**
- * @param {number[]} before
- * @param {number[]} now
+ * @param {Box} before
+ * @param {Box} now
  */
-const moved = (before, now) => before.some((edge, place) => Math.abs(edge - (now[place] ?? edge)) > MOVED_PX);
+const differs = (before, now) => before.some((edge, place) => Math.abs(edge - (now[place] ?? edge)) > MOVED_PX);

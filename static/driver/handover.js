@@ -6,7 +6,9 @@ import { shrunk } from "./proofs.js";
 import { SignaturePad } from "./signature.js";
 import { read, write } from "./storage.js";
 import { text } from "./text.js";
+import { refused } from "./words.js";
 
+/** @import {PinAnswer} from "./pin.js" */
 /** @import {PictureKind} from "./upload.js" */
 /** @typedef {{signature: Blob | null, name: string | null, pin: string | null}} Handover */
 
@@ -16,6 +18,7 @@ import { text } from "./text.js";
  * @property {string} recipient
  * @property {("photo" | "pin" | "signature")[]} required
  * @property {boolean} online whether a wrong PIN is refused at once
+ * @property {(pin: string) => Promise<PinAnswer> | null} check whether the server accepts a PIN; null without a network
  * @property {(kind: PictureKind) => boolean} has whether a picture of this kind is kept or sent already
  * @property {(picture: Blob) => Promise<void>} keep what to do with a photo
  */
@@ -58,6 +61,8 @@ export const keepDraftOf = (assignments) => {
   if (kept !== null && !(kept.assignmentId in assignments)) forgetDraft();
 };
 let isReading = false;
+let isChecking = false;
+const wrongPin = byId("pin-wrong");
 
 const ready = () => {
   if (!asked) return;
@@ -69,13 +74,36 @@ const ready = () => {
   byId("pad-hint").hidden = signed;
   byId("pad-clear").hidden = !pad.signed;
   byId("pad-kept").hidden = !kept.signature || pad.signed;
-  const open = [required.includes("photo") && !kept.photo, required.includes("signature") && !signed, isReading];
+  const open = [required.includes("photo") && !kept.photo, required.includes("signature") && !signed, isReading, isChecking];
   send.disabled = open.some(Boolean) || (required.includes("pin") && !pin.checkValidity());
 };
 
 const pad = new SignaturePad(within(signature, "canvas", HTMLCanvasElement), ready);
 byId("pad-clear").addEventListener("click", () => pad.clear());
-pin.addEventListener("input", ready);
+pin.addEventListener("input", () => {
+  wrongPin.hidden = true;
+  ready();
+});
+
+// A wrong PIN is said while the customer is still there, before the time to undo begins.
+dialog.addEventListener("submit", async (event) => {
+  const now = asked;
+  if (event.submitter !== send || !now?.required.includes("pin")) return;
+  const checking = now.check(pin.value);
+  if (checking === null) return;
+  event.preventDefault();
+  isChecking = true;
+  ready();
+  const answer = await checking;
+  if (asked !== now) return;
+  isChecking = false;
+  ready();
+  if (answer === "right" || answer === "unknown") return dialog.close("go");
+  wrongPin.textContent = refused({ code: answer === "wrong" ? "pin_wrong" : "pin_locked" });
+  wrongPin.hidden = false;
+  pin.select();
+  wrongPin.scrollIntoView({ block: "nearest" });
+});
 for (const kind of ["input", "pointerup", "click"]) dialog.addEventListener(kind, keepDraft);
 
 camera.addEventListener("change", async () => {
@@ -115,6 +143,8 @@ export const askHandover = async (now) => {
   signature.hidden = byId("handover-name").hidden = !required.includes("signature");
   byId("handover-pin").hidden = pin.disabled = !required.includes("pin");
   byId("pin-later").hidden = now.online;
+  wrongPin.hidden = true;
+  isChecking = false;
   byId("handover-wrong").hidden = true;
   preview.hidden = true;
   const kept = draft();

@@ -13,10 +13,11 @@ import { Place } from "./place.js";
 import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
 import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
-import { hasLost, hasStarted, left, lostTo, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
+import { sessionOf } from "./session.js";
+import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
 import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
-import { longerBreak, openOffer, remaining, sawMessage, say, serverNow, start, unsay } from "./state.js";
-import { codeIn, isConnected, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
+import { LONGER_BY_MIN, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
@@ -32,12 +33,16 @@ import { GATE, km, refused, reportRefused } from "./words.js";
 const NOTICE_MS = 9_000;
 const DRAW_EVERY_MS = 250;
 const RENEW_AGAIN_MS = 3_000;
+const LOOK_AGAIN_MS = 1_000;
 
 /** @type {import("./view.js").Phase} what the page shows */
 let phase = "start";
 const tab = newId();
 let wantsShift = false; // the driver has started it, and the server does not know yet
-let since = performance.now(); // of the connection's state
+/** @type {State} what is known before the page connects */
+let known = start();
+/** @type {import("./session.js").OtherDevice | null} the other phone that is in use */
+let other = null;
 /** @type {Set<string>} */
 const busyWith = new Set();
 /** @type {Set<string>} */
@@ -63,8 +68,11 @@ const place = new Place({ send: (message) => client.tell(message), changed: () =
 
 // Into the socket
 
-const enter = () => {
+/** @param {{takeOver?: boolean}} [how] whether the driver has chosen this phone, also if another one is in use */
+const enter = ({ takeOver = false } = {}) => {
   client.close();
+  known = start();
+  other = null;
   const loaded = actions.load(now());
   const token = kept();
   if (!token) {
@@ -76,45 +84,64 @@ const enter = () => {
   const driverId = whose(token);
   const inHand = keptInHand(driverId);
   if (hasStarted(driverId, inHand !== null)) {
-    connect(token, inHand);
+    connect(token, inHand, takeOver);
     return;
   }
   phase = "ready";
+  known = { ...known, ...inHand };
   draw();
-  if (hasLost(driverId)) void lookForOther(token, driverId);
+  scrollTo(0, 0); // what was scrolled before a reload was another screen
+  void look(takeOver);
   // What an ended shift has left to send needs no start.
   void loaded.then(() => {
-    if (phase === "ready" && kept() === token && actions.of(driverId ?? "").length > 0) connect(token, inHand);
+    if (phase === "ready" && kept() === token && actions.of(driverId ?? "").length > 0) connect(token, inHand, takeOver);
   });
 };
 
 /**
- * Another phone took over when this page was last open. If it is still connected, the driver chooses, before any start
- * of a shift; a device that was signed out since says so.
- * @param {string} token
- * @param {string | null} driverId
+ * Who is signed in, what they have in hand, and whether another phone is in use: if so, the driver chooses, before any
+ * start of a shift. A device that was signed out says so.
+ * @param {boolean} [takeOver]
+ * @param {number} [again] how often to ask again who took over: this page may learn of it before the server has stored it
  */
-const lookForOther = async (token, driverId) => {
-  const found = await isConnected(token, driverId ?? "");
-  if (phase !== "ready" || kept() !== token) return;
-  if (found === "refused") void comeBack("refused");
-  if (found === "connected") {
-    phase = "another_phone";
-    draw();
+const look = async (takeOver = false, again = 3) => {
+  const token = kept();
+  const { connection } = client;
+  if (token === null) return;
+  /**
+   * @param {number} ms
+   * @param {number} times
+   */
+  const later = (ms, times) => setTimeout(() => client.connection === connection && void look(takeOver, times), ms);
+  const found = await sessionOf(whose(token) ?? "", token);
+  if (client.connection !== connection || kept() !== token || phase === "inside") return;
+  if (found === "unreachable") {
+    later(RENEW_AGAIN_MS, again);
+    return;
   }
+  if (found === "refused") {
+    if (phase === "ready") void comeBack("refused");
+    return;
+  }
+  const { driver, assignments, otherDevice } = found;
+  known = { ...known, driver, assignments: Object.fromEntries(assignments.map((one) => [one.id, one])) };
+  other = otherDevice;
+  if (phase === "ready" && other !== null && !takeOver) phase = "another_phone";
+  else if (phase === "another_phone" && other === null && again > 0) later(LOOK_AGAIN_MS, again - 1);
+  draw();
 };
 
 /**
  * @param {string} token
  * @param {import("./in-hand.js").InHand | null} inHand
+ * @param {boolean} takeOver
  */
-const connect = (token, inHand) => {
+const connect = (token, inHand, takeOver) => {
   phase = "inside";
+  other = null;
   useTab(tab);
-  lostTo(null);
   received.clear();
-  since = performance.now();
-  client.connect(token, inHand ?? {});
+  client.connect(token, inHand ?? {}, { takeOver });
   draw();
 };
 
@@ -127,9 +154,9 @@ let opened = 0;
 const bringIn = async ({ token, code, actionId = newId() }) => {
   const mine = ++opened;
   if (token !== null && kept() === null) keep(token);
-  const before = kept();
-  if (code === null && (token === null || token === before)) return enter();
-  if (before === null) {
+  const held = kept();
+  if (code === null && (token === null || token === held)) return enter();
+  if (held === null) {
     enter();
     sayAtGate("signing");
   }
@@ -138,14 +165,14 @@ const bringIn = async ({ token, code, actionId = newId() }) => {
     return token === null ? "refused" : replaceBy(token);
   };
   let outcome = await attempt();
-  if (outcome !== "in" && before !== null) enter();
+  if (outcome !== "in" && held !== null) enter();
   while (outcome === "unreachable" && mine === opened) {
-    if (before === null) sayAtGate(outcome);
+    if (held === null) sayAtGate(outcome);
     await new Promise((resolve) => setTimeout(resolve, RENEW_AGAIN_MS));
     outcome = await attempt();
   }
-  if (outcome === "in") enter();
-  else if (mine === opened && before === null) sayAtGate(outcome);
+  if (outcome === "in") enter({ takeOver: held !== null }); // its connection with the token before is not another phone's
+  else if (mine === opened && held === null) sayAtGate(outcome);
   else if (mine === opened) stillIn(outcome === "refused" ? STILL_IN : GATE[outcome]);
 };
 
@@ -210,23 +237,21 @@ const comeBack = async (why) => {
     enter();
   } else {
     phase = outcome === "none" ? why : "signed_out";
-    client.state = start();
+    client.state = known = start();
     draw();
   }
 };
 
 /** @param {ConnectionState} next */
 const changed = (next) => {
-  since = performance.now();
   if (next === "refused" || next === "expired") void comeBack(next);
-  else if (next === "superseded" || next === "outdated" || next === "two_devices") {
-    phase = next === "superseded" && !usesOtherTab(tab) ? "another_phone" : next;
-    if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift());
-    else {
-      started(""); // a page that is opened again does not take over by itself
-      lostTo(client.state.driver?.id ?? whose(kept() ?? ""));
-    }
+  else if (next === "superseded" || next === "outdated" || next === "two_devices" || next === "other_device") {
+    phase = next === "other_device" || (next === "superseded" && !usesOtherTab(tab)) ? "another_phone" : next;
+    if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift(false));
+    else started(""); // a page that is opened again does not take over by itself
+    known = client.state;
     client.state = start();
+    if (phase === "another_phone" || phase === "two_devices") void look();
   }
   keepAwake();
   draw();
@@ -291,13 +316,20 @@ const askPhone = () => {
   if (push.state === "unasked") void push.turnOn();
 };
 
-const startShift = () => {
+/** @param {boolean} [takeOver] */
+const startShift = (takeOver = true) => {
   const token = kept();
-  wantsShift = phase === "ready";
+  wantsShift ||= phase === "ready";
   const driverId = token && whose(token);
   if (driverId) started(driverId);
   if (token === null) enter();
-  else connect(token, keptInHand(driverId));
+  else connect(token, keptInHand(driverId), takeOver);
+};
+
+// The driver chose this phone, perhaps for the first time.
+const usePhone = () => {
+  askPhone();
+  startShift();
 };
 
 /**
@@ -382,6 +414,7 @@ const complete = async (assignmentId) => {
     given = await askHandover({
       assignmentId,
       online: client.connection?.state === "online",
+      check: (pin) => (client.connection?.state === "online" ? client.checkPin(assignmentId, pin) : null),
       recipient: assignment.dropoff.name ?? assignment.dropoff.address ?? "",
       required,
       has: (kind) => proofs.has(assignmentId, kind) || actions.proving(assignment.driverId, assignmentId, kind),
@@ -447,16 +480,12 @@ const ACTIONS = {
     if (!isOff()) return ask("resume", { type: "resume" });
     askPhone();
     if (phase !== "ready") return ask("resume", { type: "resume" });
-    return startShift();
+    return startShift(other !== null);
   },
   pause: () => ask("pause", { type: "pause" }),
-  extend: () => {
-    const { driver } = client.state;
-    const durationMinutes = longerBreak(driver?.availabilityUntil, serverNow(client.state, now()));
-    if (durationMinutes !== null) return ask("extend", { type: "take_break", durationMinutes });
-  },
+  extend: () => ask("extend", { type: "take_break", durationMinutes: LONGER_BY_MIN, extend: true }),
   break: async () => {
-    const durationMinutes = await askBreak();
+    const durationMinutes = await askBreak(Object.keys(client.state.assignments).length > 0);
     if (durationMinutes !== null) ask("break", { type: "take_break", durationMinutes });
   },
   leave: async () => {
@@ -468,8 +497,8 @@ const ACTIONS = {
   },
   dismiss: (id) => dismiss(Number(id)),
   "over-superseded": () => startShift(),
-  "over-another_phone": () => startShift(),
-  "over-two_devices": () => startShift(),
+  "over-another_phone": () => usePhone(),
+  "over-two_devices": () => usePhone(),
   "over-refused": forget,
   "over-signed_out": forget,
   "over-expired": forget,
@@ -491,10 +520,12 @@ const draw = () => {
   const at = now();
   const token = kept();
   view.draw(
-    client.state,
+    phase === "inside" ? client.state : { ...known, notices: client.state.notices },
     {
       connection: client.connection?.state,
-      since,
+      since: client.connection?.since ?? at.mono,
+      reachable: navigator.onLine !== false,
+      other,
       place,
       busyWith,
       phase,
@@ -633,7 +664,7 @@ sound.addEventListener("click", () => {
 });
 byId("do-write").addEventListener("click", () => void write());
 byId("forget").addEventListener("click", async () => {
-  if (await askSignOut()) forget();
+  if (await askSignOut(Object.keys((phase === "inside" ? client.state : known).assignments).length > 0)) forget();
 });
 const link = byId("link", HTMLInputElement);
 byId("enter").addEventListener("submit", (event) => {

@@ -3,10 +3,10 @@
 const FIRST_PAUSE_MS = 400;
 const LONGEST_PAUSE_MS = 20_000;
 
-/** @typedef {"refused" | "expired" | "superseded" | "outdated" | "two_devices"} LastingState the page does not connect again by itself */
+/** @typedef {"refused" | "expired" | "superseded" | "outdated" | "two_devices" | "other_device"} LastingState the page does not connect again by itself */
 
 /** @type {Record<number, LastingState>} by the close code */
-const LASTING = { 4101: "refused", 4102: "expired", 4103: "superseded", 4104: "outdated", 4105: "two_devices" };
+const LASTING = { 4101: "refused", 4102: "expired", 4103: "superseded", 4104: "outdated", 4105: "two_devices", 4106: "other_device" };
 
 /** @type {ReadonlySet<string>} */
 export const LASTING_STATES = new Set(Object.values(LASTING));

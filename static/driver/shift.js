@@ -6,7 +6,6 @@ const SHIFT = "callboard.driver.shift"; // the driver's id, and when the page wa
 const SHIFT_MS = 12 * 3_600_000; // a page that was not used for so long begins another shift
 const AGAIN_MS = 600_000;
 const TAB = "callboard.driver.tab";
-const LOST = "callboard.driver.lost"; // the driver's id, while another phone has the connection
 
 const LOCK = "callboard-tab";
 
@@ -31,17 +30,8 @@ export const started = (driverId) => {
 
 // The driver leaves this phone.
 export const left = () => {
-  for (const key of [SHIFT, TAB, LOST]) write(key, null);
+  for (const key of [SHIFT, TAB]) write(key, null);
 };
-
-/** @param {string | null} driverId null once this phone connects again */
-export const lostTo = (driverId) => write(LOST, driverId);
-
-/**
- * Whether another phone took this driver's connection.
- * @param {string | null} driverId
- */
-export const hasLost = (driverId) => driverId !== null && read(LOST) === driverId;
 
 /**
  * This tab is the one in use. It holds a lock until it closes or another tab takes it.

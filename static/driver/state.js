@@ -360,17 +360,13 @@ const sayAvailability = (state, { reason }) => {
 };
 
 const LONGEST_BREAK_MIN = 120;
-const LONGER_BY_MIN = 10;
+export const LONGER_BY_MIN = 10;
 
 /**
- * How long a break is to be from now on, in minutes, to end ten minutes later. Null if it has no end, or would be longer
- * than a driver may choose.
+ * Whether a break can be ten minutes longer: it has an end, and is then not longer than a driver may choose.
  * @param {string | null | undefined} until
  * @param {number} now the server's time in Unix milliseconds
- * @returns {number | null}
+ * @returns {boolean}
  */
-export const longerBreak = (until, now) => {
-  if (!until) return null;
-  const minutes = Math.ceil(Math.max(0, Date.parse(until) - now) / 60_000) + LONGER_BY_MIN;
-  return minutes <= LONGEST_BREAK_MIN ? minutes : null;
-};
+export const canBeLonger = (until, now) =>
+  Boolean(until) && Date.parse(until ?? "") - now <= (LONGEST_BREAK_MIN - LONGER_BY_MIN) * 60_000;

@@ -136,24 +136,6 @@ export const replaceBy = async (token) => {
 };
 
 /**
- * Whether a phone of this driver is connected: "free" if none is, "refused" if this one is signed out.
- * @param {string} token
- * @param {string} driverId
- * @returns {Promise<"connected" | "free" | "refused" | "unreachable">}
- */
-export const isConnected = async (token, driverId) => {
-  try {
-    const answer = await call(`/drivers/${encodeURIComponent(driverId)}`, { headers: { Authorization: `Bearer ${token}` } });
-    if (!answer.ok) return answer.status === 401 ? "refused" : "unreachable";
-    /** @type {Wire.DriverView} */
-    const driver = await answer.json();
-    return driver.connected ? "connected" : "free";
-  } catch {
-    return "unreachable";
-  }
-};
-
-/**
  * Replace the token `old`: "none" without a device token, "unreachable" if no answer came. Only one tab of this phone
  * asks at a time, and the others use its new token: a device token that is used twice ends the device.
  * @param {string | null} old

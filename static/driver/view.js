@@ -5,7 +5,7 @@ import { byId, within } from "../elements.js";
 import { UNDO_MS } from "./actions.js";
 import { addressOf, countdown } from "./amounts.js";
 import { callTo, directionsTo } from "./links.js";
-import { allotted, foreignReason, longerBreak, openOffer, remaining, serverNow, work } from "./state.js";
+import { allotted, canBeLonger, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
 import { nextStop, payOf, stopsOf } from "./stops.js";
 import { text } from "./text.js";
 
@@ -29,7 +29,9 @@ import { text } from "./text.js";
  * What is not in the state.
  * @typedef {object} About
  * @property {ConnectionState | undefined} connection
- * @property {number} since since when the connection is in this state, on the monotonic clock in ms
+ * @property {number} since since when the page is online, or is not, on the monotonic clock in ms
+ * @property {boolean} reachable whether the phone has a network, as far as it knows
+ * @property {import("./session.js").OtherDevice | null} other the other phone that is in use
  * @property {Place} place
  * @property {Set<string>} busyWith what is being sent
  * @property {Phase} phase
@@ -95,6 +97,8 @@ export class View {
   constructor(act) {
     this.act = act;
     this.offline = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.silence = undefined;
     /** @type {string | null} the id of the offer that is shown */
     this.offerShown = null;
     for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
@@ -128,11 +132,14 @@ export class View {
    */
   draw(state, about, now) {
     set(document.body, "data-view", about.phase);
-    this.offline = about.phase === "inside" && about.connection !== "online" && now.mono - about.since > OFFLINE_AFTER_MS;
+    const { connection, phase } = about;
+    // What was kept is not what is: until the server is heard for the first time, nobody knows whether it is there.
+    const failed = !about.reachable || (state.clock === null && connection === "offline");
+    this.offline = phase === "inside" && connection !== "online" && (failed || now.mono - about.since > OFFLINE_AFTER_MS);
     show(byId("gate"), about.phase === "gate");
     const lasting = w.LASTING[about.phase];
     show(byId("over"), Boolean(lasting));
-    if (lasting) this.drawLasting(about.phase, lasting);
+    if (lasting) this.drawLasting(phase, lasting, about.other);
     const driver = about.phase === "inside" ? state.driver : null;
     const inside = driver !== null;
     const ready = about.phase === "ready";
@@ -144,12 +151,12 @@ export class View {
     this.drawLine(about, now);
     this.drawPlace(about, inside || ready);
     this.drawPush(about, inside);
-    this.drawWork(inside ? work(state) : [], state, about, now);
+    this.drawWork(inside || ready ? work(state) : [], state, about, now);
     this.drawRun(inside ? state.run : []);
     this.drawNumbers(inside && work(state).length === 0 ? about.numbers : null);
     this.drawSaved(state, about, inside);
     if (driver) this.drawDuty(state, driver, about, now);
-    else if (ready) this.drawReady();
+    else if (ready) this.drawReady(work(state).length > 0);
     const off = driver !== null && !this.offline && (driver.availability === "shift_ended" || driver.availability === "offline");
     this.drawAsks(about, ready || off);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
@@ -163,10 +170,12 @@ export class View {
   /**
    * @param {string} phase
    * @param {[title: string, body: string, button: string]} words
+   * @param {import("./session.js").OtherDevice | null} other
    */
-  drawLasting(phase, [title, body, button]) {
-    write(byId("over-title"), title);
-    write(byId("over-text"), body);
+  drawLasting(phase, [title, body, button], other) {
+    const isOther = other !== null && (phase === "another_phone" || phase === "two_devices");
+    write(byId("over-title"), isOther ? w.otherSince(other.since) : title);
+    write(byId("over-text"), isOther && other.name ? `${other.name}. ${body}` : body);
     write(byId("over-do"), button);
     const call = document.querySelector("#over-call");
     if (call instanceof HTMLElement) show(call, !["superseded", "outdated"].includes(phase));
@@ -211,15 +220,18 @@ export class View {
     show(byId("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
-  // Signed in, and not connected: nothing is offered before the driver wants it.
-  drawReady() {
+  /**
+   * Signed in, and not connected: nothing is offered before the driver wants it.
+   * @param {boolean} working
+   */
+  drawReady(working) {
     set(byId("sign"), "data-state", "offline");
-    write(byId("duty-title"), text("Start your shift"));
-    write(byId("duty-text"), text("You get offers from then on."));
+    write(byId("duty-title"), working ? w.STATES.busy[0] : text("Start your shift"));
+    write(byId("duty-text"), working ? text("Go on with it on this phone.") : text("You get offers from then on."));
     for (const id of ["duty-time", "call-me", "hush"]) show(byId(id), false);
     const press = byId("do-resume", HTMLButtonElement);
     show(press, true);
-    write(press, text("Start shift"));
+    write(press, working ? text("Use this phone") : text("Start shift"));
     press.disabled = false;
   }
 
@@ -265,13 +277,14 @@ export class View {
    */
   drawDuty(state, driver, about, now) {
     const shown = shownState(driver);
-    const [title, body] = w.STATES[this.offline ? "unreachable" : shown];
-    const reason = this.offline || shown === "available" || shown === "busy" ? null : foreignReason(driver);
-    const until = shown === "on_break" && driver.availabilityUntil && !this.offline ? Date.parse(driver.availabilityUntil) : null;
-    set(byId("sign"), "data-state", this.offline ? "unreachable" : shown);
+    const sign = this.offline ? "unreachable" : state.clock === null ? "connecting" : shown;
+    const [title, body] = w.STATES[sign];
+    const reason = sign !== shown || shown === "available" || shown === "busy" ? null : foreignReason(driver);
+    const until = sign === "on_break" && driver.availabilityUntil ? Date.parse(driver.availabilityUntil) : null;
+    set(byId("sign"), "data-state", sign);
     write(byId("duty-title"), title);
-    const endless = shown === "on_break" && until === null && !this.offline;
-    write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason }), endless ? null : body].filter(Boolean).join(" "));
+    const endless = sign === "on_break" && until === null;
+    write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason: w.reasonOf(reason) }), endless ? null : body].filter(Boolean).join(" "));
     show(byId("duty-time"), until !== null);
     if (until !== null) write(byId("duty-time"), countdown(until - serverNow(state, now)));
     show(byId("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
@@ -281,7 +294,7 @@ export class View {
     // A break can be longer; whoever is not on one can pause.
     const resting = shown === "on_break";
     set(byId("do-pause"), "data-action", resting ? "extend" : "pause");
-    const pause = resting && longerBreak(driver.availabilityUntil, serverNow(state, now)) === null ? null : pauses;
+    const pause = resting && !canBeLonger(driver.availabilityUntil, serverNow(state, now)) ? null : pauses;
     /** @type {[id: string, label: string | null][]} */
     const presses = [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]];
     for (const [id, label] of presses) {
@@ -537,10 +550,12 @@ export class View {
   }
 
   /**
-   * For those who listen: what eyes see on the buttons.
+   * For those who listen: what eyes see on the buttons. It stays as long as it may be true.
    * @param {string} said
    */
   whisper(said) {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => write(byId("said"), ""), UNDO_MS);
     const again = byId("said").textContent === said;
     write(byId("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
   }

@@ -1,7 +1,7 @@
 // What the driver page says: states, reasons, notices, amounts, distances, times.
 
 import { byId } from "../elements.js";
-import { clockOf, kmOf, moneyOf } from "./amounts.js";
+import { clockIn, kmOf, moneyOf } from "./amounts.js";
 import { counted, locale, text } from "./text.js";
 
 /** @import {Action, Standing} from "./actions.js" */
@@ -11,7 +11,7 @@ import { counted, locale, text } from "./text.js";
 /** @import {Notice, ShownState} from "./state.js" */
 /** @import {Stop} from "./stops.js" */
 
-/** @type {Record<ShownState | "unreachable", [title: string, body: string]>} */
+/** @type {Record<ShownState | "connecting" | "unreachable", [title: string, body: string]>} */
 export const STATES = {
   available: [text("You are available"), text("Waiting for an offer.")],
   busy: [text("You are on a delivery"), text("You get new offers when it is done.")],
@@ -20,6 +20,7 @@ export const STATES = {
   shift_ended: [text("Your shift has ended"), text("Thank you. You can start again at any time.")],
   offline: [text("You are not on shift"), text("Start your shift to get offers.")],
   unreachable: [text("No connection"), text("Offers cannot reach you.")],
+  connecting: [text("Connecting"), ""],
 };
 
 /** @type {Partial<Record<PushState, string>>} by the state of push */
@@ -103,6 +104,9 @@ export const LASTING = {
   expired: [text("This link has expired"), text("Ask your dispatcher for a new link."), text("Enter another link")],
   outdated: [text("This page is out of date"), text("Reload it to continue."), text("Reload")],
 };
+
+/** @param {string} since */
+export const otherSince = (since) => text("Another phone is signed in as you since {time}", { time: clock(since) });
 
 /** @type {Record<string, string>} the server's refusals, by their codes */
 const REFUSALS = {
@@ -194,8 +198,37 @@ export const reportRefused = (store, { code, nowWith, missing }) => {
   return text("Not accepted for {store}. {reason}", { store, reason: goods ?? (proofs || refused({ code })) });
 };
 
+/** @type {Record<string, string>} what dispatch and the server give as a reason: codes, and what the board suggests */
+const REASONS = {
+  ...Object.fromEntries([...FAILURES, ...RELEASES]),
+  driver_gone: text("Connection lost"),
+  "Driver asked for it": text("You asked for it"),
+  "Driver does not answer": text("You did not answer"),
+  "Does not answer": text("You did not answer"),
+  "Driver is late": text("Too late"),
+  "Vehicle trouble": text("Vehicle trouble"),
+  "Driver is unwell": text("You are unwell"),
+  Unwell: text("You are unwell"),
+  "Customer cancelled": text("The customer cancelled"),
+  "Store closed": text("Store is closed"),
+  "Out of stock": text("Out of stock"),
+  "Placed twice": text("Ordered twice"),
+  "No driver found": text("No driver found"),
+  "Asked by phone": text("You asked for it"),
+  "End of the day": text("End of the day"),
+};
+
+/**
+ * A reason in the words of the page. People's own words stay as they are.
+ * @param {string} reason
+ */
+export const reasonOf = (reason) => REASONS[reason] ?? reason;
+
 /** @param {Notice} notice */
-export const notice = ({ text: key, values }) => text(key, values);
+export const notice = ({ text: key, values }) => {
+  const { reason, why } = values;
+  return text(key, { ...values, ...(reason && { reason: reasonOf(reason) }), ...(why && { why: `: ${reasonOf(why.slice(2))}` }) });
+};
 
 const given = byId("minor-units", HTMLTemplateElement);
 /** @type {Record<string, number>} */
@@ -222,8 +255,8 @@ export const trip = (distance) =>
 /** @param {number} count */
 export const minutes = (count) => text("{count} min", { count: digits.format(count) });
 
-/** @param {string} instant */
-export const clock = (instant) => clockOf(instant, locale);
+/** @type {(instant: string) => string} */
+export const clock = clockIn(locale, document.documentElement.dataset.zone);
 
 /**
  * For how long there has been no connection; nothing below 10 s.

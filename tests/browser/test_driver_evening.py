@@ -168,11 +168,16 @@ async def test_an_evening_with_a_bad_network_is_reported_once_and_in_order(
         await saved(dans, "picked_up")
         async with phone(chromium, site, dan, path=await invitation(site, dan)) as other:
             other.owner.network_may_fail = True
+            await expect(other.page.get_by_role("heading", name="Another phone is signed in as you")).to_be_visible()
+            await other.press("Use this phone")
             await other.online()
             await other.press("Picked up")
             await other.press("Delivered")
             await until(lambda: is_over(site, third))
             await dans.context.set_offline(False)
+            await expect(dans.page.get_by_role("heading", name="Another phone is signed in as you")).to_be_visible()
+            await expect(dans.page.locator("#saved")).to_contain_text("It is sent when you use this phone again.")
+            await dans.press("Use this phone")
             await until(lambda: nothing_kept(dans.page))
             await expect(other.page.get_by_role("heading", name="Another phone is signed in as you")).to_be_visible()
             await shoot(dans.page, "driver-evening-late-light")

@@ -41,6 +41,7 @@ async def fits(dans: Phone, name: str) -> None:
                 "length": "Wie lange machst du Pause?", "minutes": "45 Min.", "start": "Pause beginnen",
                 "on_break": "Du machst Pause", "resume": "Weiterarbeiten",
                 "reason": "Die Zentrale hat deinen Status geändert", "offline": "Du bist offline.",
+                "unwell": "Dir geht es nicht gut",
             },
         ),
         (
@@ -53,19 +54,23 @@ async def fits(dans: Phone, name: str) -> None:
                 "length": "¿Cuánto dura tu descanso?", "minutes": "45 min", "start": "Empezar descanso",
                 "on_break": "Estás en un descanso", "resume": "Volver al trabajo",
                 "reason": "La central ha cambiado tu estado", "offline": "No tienes conexión.",
+                "unwell": "No te encuentras bien",
             },
         ),
     ],
 )  # fmt: skip
 async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale: str, words: dict[str, str]) -> None:
+    """The phone is in India, the company's clocks are not: times say so."""
     dan = await site.driver("Dan", at_work=True)
-    async with phone(chromium, site, dan, locale=locale, reduced_motion="reduce") as dans:
+    elsewhere: dict[str, Any] = {"locale": locale, "timezone_id": "Asia/Kolkata"}
+    async with phone(chromium, site, dan, **elsewhere, reduced_motion="reduce") as dans:
         await expect(dans.line).to_have_text(words["online"])
         await expect(dans.sign).to_contain_text(words["available"])
         await fits(dans, f"driver-{locale}-available")
         await site.delivery(storeName=STORE, driverPayCents=720, currency="EUR")
         await expect(dans.offer).to_contain_text(words["pay"])
         await expect(dans.offer).to_contain_text(re.compile(words["km"]))
+        await expect(dans.page.locator("#offer-by")).to_contain_text("GMT+5:30")
         await fits(dans, f"driver-{locale}-offer")
         await dans.press(words["accept"])
         job = dans.page.get_by_role("article")
@@ -86,6 +91,11 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
         body = {"availability": "paused", "reason": "vehicle check"}
         await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=body)
         await expect(dans.page.locator("#notices")).to_contain_text(f"{words['reason']}: vehicle check.")
+        body = {"availability": "paused", "reason": "Unwell"}  # as the board suggests it
+        await site.ada.post(f"/admin/drivers/{dan.id}/availability", json={"availability": "available", "reason": "x"})
+        await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=body)
+        await expect(dans.page.locator("#notices")).to_contain_text(f"{words['reason']}: {words['unwell']}.")
+        await expect(dans.page.locator("#duty-text")).to_contain_text(words["unwell"])
         dans.owner.network_may_fail = True
         await dans.context.set_offline(True)
         await expect(dans.page.get_by_role("alert")).to_contain_text(words["offline"])

@@ -279,6 +279,11 @@ async def test_what_dispatch_does_with_a_delivery_is_said(chromium: Browser, sit
         await expect(dans.sign).to_contain_text("vehicle check")
 
 
+async def break_end(on: Phone) -> datetime:
+    state = (await on.driver.get("/state")).json()
+    return datetime.fromisoformat(state["driver"]["availabilityUntil"])
+
+
 async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
@@ -288,8 +293,10 @@ async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: S
         await dans.press("Start break")
         await dans.shows("on_break")
         await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^4[45]:\d\d$"))
+        before = await break_end(dans)
         await dans.press("+10 min")
         await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^5[45]:\d\d$"))
+        assert await break_end(dans) - before == timedelta(minutes=10)
         await dans.press("Change length")
         await dans.page.get_by_label("Minutes, 5 to 120").fill("3")
         await dans.press("Start break")

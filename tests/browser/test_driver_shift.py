@@ -48,7 +48,9 @@ async def test_a_shift_starts_with_one_tap_that_asks_for_everything(chromium: Br
         await dans.page.evaluate("(id) => localStorage.setItem('callboard.driver.shift', `${id} 1`)", dan.id)
         await dans.page.reload()
         await expect(dans.page.get_by_role("heading", name="Start your shift")).to_be_visible()
-    async with phone(chromium, site, dan, query="", started=False, **allowed) as dans:
+    assert (await dan.post("/availability/end-shift")).status_code == 200
+    dora = await site.driver("Dora")
+    async with phone(chromium, site, dora, query="", started=False, **allowed) as dans:
         await expect(dans.page.get_by_role("list", name="What offers need")).to_contain_text("It is shared.")
         await dans.press("Start shift")
         await dans.online()
@@ -67,10 +69,20 @@ async def test_two_phones_of_one_driver_do_not_take_turns_by_themselves(
         one.owner.network_may_fail = True
         await one.online()
         delivery = await accepted(one, site)
-        async with phone(chromium, site, dan, path=await invitation(site, dan), color_scheme="dark") as two:
+        async with phone(
+            chromium, site, dan, path=await invitation(site, dan), started=False, color_scheme="dark"
+        ) as two:
+            two.owner.network_may_fail = True
+            seen = two.page.get_by_role("heading", name="Another phone is signed in as you since")
+            await expect(seen).to_be_visible()
+            await expect(two.page.locator("#over-text")).to_contain_text("Chrome on Linux. It gets your offers.")
+            await expect(two.page.locator("#name")).to_have_text("Dan")
+            await expect(one.line).to_have_text("Online")
+            await shoot(two.page, "driver-new-phone-dark")
+            await two.press("Use this phone")
             await two.online()
             await expect(two.page.get_by_role("article")).to_contain_text("Trattoria da Enzo")
-            other = one.page.get_by_role("heading", name="Another phone is signed in as you")
+            other = one.page.get_by_role("heading", name="Another phone is signed in as you since")
             await expect(other).to_be_visible()
             await check_accessible(one.page, "another phone")
             await shoot(one.page, "driver-another-phone-light")
@@ -79,7 +91,7 @@ async def test_two_phones_of_one_driver_do_not_take_turns_by_themselves(
             await expect(two.line).to_have_text("Online")
             await one.press("Use this phone")
             await one.online()
-            await expect(two.page.get_by_role("heading", name="Another phone is signed in as you")).to_be_visible()
+            await expect(seen).to_be_visible()
             await two.press("Use this phone")
             await two.online()
             await expect(other).to_be_visible()

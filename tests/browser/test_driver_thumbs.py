@@ -21,6 +21,7 @@ SIZES: dict[str, ViewportSize] = {
     "390": {"width": 390, "height": 844},
     "side": {"width": 844, "height": 390},
     "small-side": {"width": 740, "height": 360},
+    "low-side": {"width": 568, "height": 320},
     "tablet": {"width": 768, "height": 1024},
     "tablet-side": {"width": 1024, "height": 768},
 }
@@ -262,6 +263,7 @@ async def test_delivered_is_taken_back(chromium: Browser, site: Site) -> None:
         await expect(button(dans, "Delivered")).to_be_visible()
         await expect(dans.page.locator("#said")).to_contain_text("Undone")
         await pass_time(dans, 9000)
+        await expect(dans.page.locator("#said")).to_have_text("")
         assert (await kept(dans.page), await sent(dans.page, "completed")) == ([], 0)
         assert await status(site, delivery) == "PICKED_UP"
         await dans.press("Delivered")

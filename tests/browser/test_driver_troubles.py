@@ -92,6 +92,16 @@ async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Bro
         assert await status(site, delivery) == "RETURNED"
 
 
+SIGNS = """
+globalThis.signs = [];
+new MutationObserver(() => {
+  const sign = document.querySelector("#sign");
+  if (sign && sign.checkVisibility()) signs.push(sign.dataset.state);
+}).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+"""Everything that the sign has said since the page was loaded."""
+
+
 async def test_a_whole_delivery_without_a_network_is_kept_when_the_page_is_killed_and_the_token_expires(
     chromium: Browser, site: Site
 ) -> None:
@@ -112,10 +122,12 @@ async def test_a_whole_delivery_without_a_network_is_kept_when_the_page_is_kille
         await dans.page.evaluate("(expired) => localStorage.setItem('callboard.driver.token', expired)", expired)
         before = await device_token_on(dans)
         await dans.page.close()
+        await dans.context.add_init_script(SIGNS)
         dans.page = await dans.owner.open(f"/driver?{HERE}")
         await dans.page.locator("#name").click()
         card = dans.page.get_by_role("article")
         await expect(dans.line).to_have_text("Offline")
+        assert {"unreachable"} <= set(await dans.page.evaluate("signs")) <= {"offline", "connecting", "unreachable"}
         await expect(card).to_contain_text("Trattoria da Enzo")
         await expect(card).to_contain_text("Picked up. Saved, not sent yet")
         await check_accessible(dans.page, "driver-offline")
@@ -138,6 +150,13 @@ async def test_a_whole_delivery_without_a_network_is_kept_when_the_page_is_kille
             assert event["data"]["actionId"], field
         await until(lambda: nothing_kept(dans.page))
         assert await dans.page.evaluate("localStorage.getItem('callboard.inHand')") is None
+
+
+UNDER_THE_BUTTONS = """() => {
+  const ends = document.querySelector("#handover .ends").getBoundingClientRect().top;
+  return Math.max(0, document.activeElement.getBoundingClientRect().bottom - ends);
+}"""
+"""How much of the field that is typed in lies under the buttons, in px."""
 
 
 async def sign(on: Phone) -> None:
@@ -184,6 +203,8 @@ async def test_a_handover_is_proven_without_a_network_and_sent_in_order(
         await handover.get_by_label("Name of the recipient").fill("Anna Weber")
         await expect(send).to_be_disabled()
         await handover.get_by_label("four digits").fill("4711")
+        await handover.get_by_label("four digits").focus()
+        assert await dans.page.evaluate(UNDER_THE_BUTTONS) == 0
         await expect(dans.page.locator("[data-settling]")).to_have_count(0)
         for size in ("320", "390", "side"):
             await dans.page.set_viewport_size(SIZES[size])
@@ -263,14 +284,19 @@ async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browse
         await dans.press("Delivered")
         await expect(handover.get_by_label("Name of the recipient")).to_have_value("Anna Weber")
         await expect(handover.get_by_role("button", name="Clear the signature")).to_be_visible()
+        dans.owner.network_may_fail = True  # a refusal is one for the console, too
+        wrong = dans.page.locator("#pin-wrong")
         for digits in ("1111", "4711"):
             await expect(handover).to_contain_text("The photo is taken.")
             await handover.get_by_label("four digits").fill(digits)
+            await expect(wrong).to_be_hidden()
             await tap(handover.get_by_role("button", name="Delivered", exact=True))
             if digits == "1111":
-                wrong = dans.page.locator(".notice[data-kind=urgent]")
-                await expect(wrong).to_contain_text("PIN is wrong", timeout=20_000)
-                await dans.press("Delivered")
+                await expect(wrong).to_have_text("The PIN is wrong. Ask the customer again.")
+                assert await kept(dans.page) == [], "said before the time to undo begins"
+                await check_accessible(dans.page, "driver-wrong-pin")
+                await shoot(dans.page, "driver-wrong-pin")
+        await expect(handover).to_be_hidden()
         await expect(card).to_have_count(0, timeout=20_000)
         assert await status(site, delivery) == "DELIVERED"
         await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.proofs') === '{}'"))

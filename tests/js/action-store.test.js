@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { KeptActions } from "../../static/driver/action-store.js";
+import { Time } from "./time.js";
 
 /** @import {Action} from "../../static/driver/actions.js" */
 
@@ -15,6 +16,10 @@ class Database {
   full = false;
   /** what closed without a word: the next transactions of each connection throw */
   lost = false;
+  /** no transaction that begins now ends before it answers again */
+  silent = false;
+  /** @type {(() => void)[]} what goes on once it answers */
+  held = [];
 
   open() {
     this.opened += 1;
@@ -33,17 +38,23 @@ class Database {
 
   transaction() {
     const written = new Map(this.rows);
-    /** @type {{objectStore: () => object, error: Error, oncomplete?: () => void, onabort?: () => void}} */
+    let aborted = false;
+    /** @type {{objectStore: () => object, abort: () => void, error: Error, oncomplete?: () => void, onabort?: () => void}} */
     const transaction = {
       error: new Error("no room"),
+      abort: () => {
+        aborted = true;
+      },
       objectStore: () => ({
         getAll: () => answer([...this.rows.values()]),
         get: (/** @type {string} */ id) => {
-          setTimeout(() => {
-            if (this.full) return transaction.onabort?.();
+          const end = () => {
+            if (this.full || aborted) return transaction.onabort?.();
             this.rows = written;
             return transaction.oncomplete?.();
-          });
+          };
+          if (this.silent) this.held.push(end);
+          else setTimeout(end);
           return answer(this.rows.get(id));
         },
         put: (/** @type {Action} */ row) => written.set(row.actionId, row),
@@ -62,12 +73,28 @@ const answer = (result) => {
   return request;
 };
 
+/** What a page keeps beside its database. */
+class Beside {
+  /** @type {Map<string, string>} */
+  texts = new Map();
+  /** @param {string} key */
+  getItem = (key) => this.texts.get(key) ?? null;
+  /** @param {string} key */
+  removeItem = (key) => void this.texts.delete(key);
+  /**
+   * @param {string} key
+   * @param {string} text
+   */
+  setItem = (key, text) => void this.texts.set(key, text);
+}
+
 /** @param {import("node:test").TestContext} t */
 const phone = (t) => {
   const database = new Database();
   Object.defineProperty(globalThis, "indexedDB", { value: database, configurable: true });
   t.after(() => Reflect.deleteProperty(globalThis, "indexedDB"));
-  return { database, store: new KeptActions() };
+  const beside = new Beside();
+  return { database, beside, store: new KeptActions(beside) };
 };
 
 /**
@@ -119,4 +146,49 @@ test("what was answered does not come back because its row could not be deleted"
   database.full = false;
   assert.deepEqual(await store.all(), []);
   assert.equal(database.rows.size, 0);
+});
+
+test("a database that does not answer holds up nothing, and what was done is kept and written later", async (t) => {
+  const time = new Time(t);
+  const { database, beside, store } = phone(t);
+  const first = store.change("1", () => action("1"));
+  await time.pass(1);
+  await first;
+  database.silent = true;
+  const second = store.change("2", () => action("2"));
+  await time.pass(2_999);
+  assert.deepEqual(ids([...store._memory.values()]), ["1"], "the driver waits for a moment");
+  await time.pass(1);
+  assert.equal((await second)?.actionId, "2");
+  assert.equal((await store.change("3", () => action("3")))?.actionId, "3", "nobody waits again");
+  assert.equal(await store.change("1", () => null), null);
+  assert.deepEqual([...database.rows.keys()], ["1"]);
+  const reopened = new KeptActions(beside);
+  reopened._isSilent = true;
+  assert.deepEqual(ids(await reopened.all()), ["2", "3"], "the phone ended the page");
+
+  database.silent = false;
+  for (const go of database.held) go();
+  assert.deepEqual([...database.rows.keys()], ["1"], "what was given up is not written");
+  await time.pass(10_000);
+  await time.pass(10);
+  assert.deepEqual([...database.rows.keys()], ["2", "3"]);
+  assert.equal(beside.texts.size, 0);
+  const again = new KeptActions(beside).all();
+  await time.pass(10);
+  assert.deepEqual(ids(await again), ["2", "3"], "what was taken back does not return");
+});
+
+test("what another tab keeps beside the database stays, and a picture lasts as long as the page", async (t) => {
+  const { database, beside, store } = phone(t);
+  const other = new KeptActions(beside);
+  database.full = true;
+  await store.change("1", () => action("1"));
+  await other.change("2", () => action("2"));
+  await other.change("3", () => ({ ...action("3"), type: "proof", picture: new Blob(["x"]) }));
+  assert.deepEqual(ids(await other.all()), ["2", "3"]);
+  assert.deepEqual(ids(await new KeptActions(beside).all()), ["1", "2"]);
+  database.full = false;
+  await store.all();
+  assert.deepEqual(ids(await new KeptActions(beside).all()), ["1", "2"]);
 });

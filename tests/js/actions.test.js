@@ -145,6 +145,30 @@ test("what was sent without an answer cannot be undone, and is sent again", asyn
   assert.deepEqual(page.refused, []);
 });
 
+test("what is done does not come back from a database that is slow to delete it", async () => {
+  const store = new KeptActions();
+  const { change } = store;
+  let deleted = () => {};
+  store.change = (actionId, next) => {
+    if (next(undefined) !== null) return change.call(store, actionId, next);
+    return new Promise((resolve) => {
+      deleted = () => resolve(change.call(store, actionId, next));
+    });
+  };
+  const page = new Page(store);
+  await page.actions.add({ ...DELIVERED, type: "picked_up" }, TAP);
+  let isKept = true;
+  const done = page.actions.completed("a1").then(() => {
+    isKept = false;
+  });
+  await page.actions.load(after(1));
+  assert.deepEqual(page.actions.all, [], "read before it was deleted");
+  assert.equal(isKept, true, "who waits learns when it is deleted");
+  deleted();
+  await done;
+  assert.deepEqual(await store.all(), []);
+});
+
 test("two taps are one action", async () => {
   const page = new Page();
   await Promise.all([page.actions.add(DELIVERED, TAP), page.actions.add(DELIVERED, after(10))]);
@@ -234,7 +258,7 @@ test("what another tab took back is not sent", async () => {
 test("an assignment that the server says is completed needs no message", async () => {
   const page = new Page();
   await page.actions.add(DELIVERED, TAP);
-  page.actions.completed("a1");
+  await page.actions.completed("a1");
   await page.settle(after(20_000));
   assert.deepEqual(page.sent, []);
 });
@@ -332,7 +356,7 @@ test("a photo changes no step, can be taken twice, and is sent although the serv
   assert.equal(page.actions.seen(assignment).pickedUpAt, null);
   assert.equal(page.actions.standing("v1", "a1", TAP), null);
   await page.actions.add(DELIVERED, after(2));
-  page.actions.completed("a1");
+  await page.actions.completed("a1");
   await page.settle(after(3));
   await page.settle(after(4));
   await page.settle(after(20_000));

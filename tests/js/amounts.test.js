@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addressOf, clockOf, countdown, kmOf, moneyOf } from "../../static/driver/amounts.js";
+import { addressOf, clockIn, countdown, kmOf, moneyOf } from "../../static/driver/amounts.js";
 
 test("a countdown is rounded up, so that 0:00 is the end", () => {
   assert.equal(countdown(75_000), "1:15");
@@ -36,9 +36,20 @@ test("a distance has a decimal below 10 km", () => {
 
 test("a time of day is written as the phone's region does", () => {
   const instant = new Date(2026, 1, 1, 14, 5).getTime();
-  assert.equal(clockOf(instant, "de-DE"), "14:05");
-  assert.match(clockOf(instant, "en-US"), /^02:05\sPM$/);
-  assert.equal(clockOf(new Date(instant).toISOString(), "de-DE"), "14:05");
+  assert.equal(clockIn("de-DE", undefined)(instant), "14:05");
+  assert.match(clockIn("en-US", undefined)(instant), /^02:05\sPM$/);
+  assert.equal(clockIn("de-DE", undefined)(new Date(instant).toISOString()), "14:05");
+});
+
+test("a time of day names its zone where the company's clocks show another time", () => {
+  const [winter, summer] = ["2026-02-01T10:00:00.000Z", "2026-07-01T10:00:00.000Z"];
+  const london = clockIn("en-GB", "Europe/Berlin", "Europe/London");
+  assert.deepEqual([london(winter), london(summer)], ["10:00 GMT", "11:00 BST"]);
+  assert.equal(clockIn("de-DE", "Europe/Vienna", "Europe/Berlin")(winter), "11:00", "another zone with the same time");
+  const lisbon = clockIn("de-DE", "Etc/UTC", "Europe/Lisbon");
+  assert.equal(lisbon(winter), "10:00");
+  assert.notEqual(lisbon(summer), "11:00", "the same time in winter only");
+  assert.equal(clockIn("de-DE", "Mars/Olympus", "Europe/Berlin")(winter), "11:00", "a zone that the phone does not know");
 });
 
 test("a place without an address is its coordinates, from left to right", () => {

@@ -141,6 +141,72 @@ test("a driver signs in, takes an offer, and what they do without a network is s
   await eventually(() => driver.state.assignments[assignmentId]?.deliveryStatus === "RETURNING");
 });
 
+test("a phone asks before it takes over from another one, says whose work it is, and checks a PIN", { skip }, async (t) => {
+  const { id: driverId } = await call("POST", "/drivers", { name: "Dora" });
+  /** @param {string} name */
+  const signedIn = async (name) => {
+    const { code } = await call("POST", `/drivers/${driverId}/invitation`);
+    const answer = await kit.exchangeCode(base, { code, actionId: kit.newId(), name });
+    assert.equal(answer.outcome, "in");
+    return answer.signedIn.token;
+  };
+  /** @type {(() => void)[]} */
+  const looks = [];
+  let hasNetwork = true;
+  const phones = ["old", "new"].map(() => new kit.DriverClient({
+    base,
+    phone: {
+      WebSocket: /** @type {any} */ (WebSocket),
+      isOnline: () => hasNetwork,
+      isVisible: () => true,
+      watch: (changed) => {
+        looks.push(changed);
+        return () => {};
+      },
+    },
+  }));
+  const [old, young] = /** @type {[import("../../clients/typescript/index.js").DriverClient, import("../../clients/typescript/index.js").DriverClient]} */ (phones);
+  t.after(() => phones.forEach((phone) => phone.close()));
+  const [first, second] = [await signedIn("Dora's old phone"), await signedIn("Dora's new phone")];
+  old.connect(first);
+  await eventually(() => old.connection?.state === "online");
+  old.tell({ type: "location", lat: 53.55, lon: 10 });
+  const { id: deliveryId } = await call("POST", "/deliveries", {
+    sellerOrderId: "H-1", storeName: "Fischbude", proofRequired: ["pin"], pin: "0417",
+    pickup: { lat: 53.55, lon: 10 }, dropoff: { lat: 53.56, lon: 10 },
+  });
+  await eventually(() => Object.keys(old.state.offers).length === 1);
+  await old.ask({ type: "accept", offerId: Object.keys(old.state.offers)[0] ?? "" });
+
+  const offered = await kit.sessionOf(driverId, second, base);
+  assert.ok(typeof offered === "object");
+  assert.deepEqual([offered.driver.name, offered.assignments.map((one) => one.deliveryId)], ["Dora", [deliveryId]]);
+  assert.equal(offered.otherDevice?.name, "Dora's old phone");
+  young.connect(second, {}, { takeOver: false });
+  await eventually(() => young.connection?.state === "other_device");
+  assert.equal(old.connection?.state, "online");
+
+  hasNetwork = false;
+  looks[0]?.();
+  assert.equal(old.connection?.state, "offline");
+  hasNetwork = true;
+  young.connect(second);
+  await eventually(() => young.connection?.state === "online");
+  looks[0]?.();
+  await eventually(() => old.connection?.state === "other_device");
+  assert.equal(young.connection?.state, "online", "the phone that comes back asks");
+  const own = await kit.sessionOf(driverId, second, base);
+  assert.ok(typeof own === "object");
+  assert.equal(own.otherDevice, null);
+
+  const [assignmentId = ""] = Object.keys(young.state.assignments);
+  assert.equal(await young.checkPin(assignmentId, "9999"), "wrong");
+  assert.equal(await young.checkPin(assignmentId, "0417"), "right");
+  assert.equal(await young.checkPin(kit.newId(), "0417"), "unknown");
+  for (let tries = 1; tries < 5; tries++) assert.equal(await young.checkPin(assignmentId, "9999"), "wrong");
+  assert.equal(await young.checkPin(assignmentId, "0417"), "locked");
+});
+
 test("a TypeScript app with the package passes the compiler's strict checks", { skip }, () => {
   const app = `
     import { DriverClient, type Phone, type State } from "./package/index.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Gap, allotted, fold, foreignReason, longerBreak, openOffer, remaining, sawMessage, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
+import { Gap, allotted, canBeLonger, fold, foreignReason, openOffer, remaining, sawMessage, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
 
 /** @import {State} from "../../static/driver/state.js" */
 
@@ -211,10 +211,9 @@ test("what stays until it is dismissed is said once", () => {
 
 test("a break ends ten minutes later, up to the longest that a driver may choose", () => {
   const nowAt = Date.parse("2026-02-01T10:00:00.000Z");
-  assert.equal(longerBreak("2026-02-01T10:20:00.000Z", nowAt), 30);
-  assert.equal(longerBreak("2026-02-01T10:00:20.000Z", nowAt), 11);
-  assert.equal(longerBreak("2026-02-01T09:59:00.000Z", nowAt), 10);
-  assert.equal(longerBreak("2026-02-01T11:50:00.000Z", nowAt), 120);
-  assert.equal(longerBreak("2026-02-01T11:50:01.000Z", nowAt), null);
-  assert.equal(longerBreak(null, nowAt), null);
+  assert.equal(canBeLonger("2026-02-01T10:20:00.000Z", nowAt), true);
+  assert.equal(canBeLonger("2026-02-01T09:59:00.000Z", nowAt), true);
+  assert.equal(canBeLonger("2026-02-01T11:50:00.000Z", nowAt), true);
+  assert.equal(canBeLonger("2026-02-01T11:50:01.000Z", nowAt), false);
+  assert.equal(canBeLonger(null, nowAt), false);
 });

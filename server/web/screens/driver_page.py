@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 from litestar import get
 from litestar.response.base import ASGIResponse
+from markupsafe import Markup
 
 from server.board.templates import environment
 from server.dispatch.money import EXPONENTS
@@ -54,11 +55,19 @@ def _page(zone_name: str, language: str, dispatch_phone: str, root: str) -> tupl
         asset=asset,
         language=language,
         direction=direction(language),
-        texts=page_texts(language),
+        zone=zone_name,
+        texts=_texts(language),
         minor_units=MINOR_UNITS,
         dispatch_call=f"tel:{quote(re.sub(r'[ ()/.-]', '', dispatch_phone), safe='+*,;')}" if dispatch_phone else None,
     ).encode()
     return body, gzip.compress(body, 6, mtime=0)
+
+
+def _texts(language: str) -> Markup:
+    """The texts of the scripts as JSON for a template element. Similar texts are neighbours, so that they pack well."""
+    texts = dict(sorted(page_texts(language).items(), key=lambda item: str(item[1])))
+    packed = json.dumps(texts, ensure_ascii=False, separators=(",", ":")) if texts else ""
+    return Markup(packed.replace("&", "\\u0026").replace("<", "\\u003c"))  # noqa: S704 - escaped as `tojson` does
 
 
 @get("/driver/manifest.webmanifest")
