@@ -111,7 +111,8 @@ class Hub:
         if older is not None and older.holder == holder:
             return False
         try:
-            return is_of_another(await last_connection_of(self._pool, driver_id), holder, self.clock.now())
+            last = await last_connection_of(self._pool, driver_id, seen=1)
+            return is_of_another(last, holder, self.clock.now())
         except DatabaseAway:
             return False  # the rules, which need the database, refuse the connection
 

@@ -56,8 +56,9 @@ export class Guard {
       const spot = spotOf(element);
       const same = before?.meaning === meaning ? before : null;
       if (same && !(differs(same.seen, spot.seen) && differs(same.placed, spot.placed))) continue;
-      this._known.set(element, same ? moved(same, spot, performance.now()) : { ...spot, meaning, since: Infinity, past: [] });
-      if (!same || !isAtHand(same, spot)) element.setAttribute("data-settling", "");
+      const face = same ? moved(same, spot, performance.now()) : { ...spot, meaning, since: Infinity, past: [] };
+      this._known.set(element, face);
+      if (!same || !isAtHand(face)) element.setAttribute("data-settling", "");
       fresh = true;
     }
     if (fresh && !this._painting) this._painting = requestAnimationFrame(() => this._painted());

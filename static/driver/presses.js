@@ -21,13 +21,19 @@ export const SETTLE_MS = 600;
  * @param {Face} face
  * @param {Press} press
  */
-export const isEarly = ({ since, seen, placed, past }, { at, place }) => {
-  if (at - since < SETTLE_MS) return true;
-  if (place === null) return false;
-  const [x, y] = place;
-  const [dx, dy] = [placed[0] - seen[0], placed[1] - seen[1]];
-  return past.some((before) => at - before.until < SETTLE_MS && !isIn(before.seen, x, y) && !isIn(before.placed, x + dx, y + dy));
+export const isEarly = (face, { at, place }) => {
+  if (at - face.since < SETTLE_MS) return true;
+  return place !== null && face.past.some((before) => at - before.until < SETTLE_MS && !wasUnder(before, face, place));
 };
+
+/**
+ * Whether it was under the thumb in an earlier place.
+ * @param {Spot} before
+ * @param {Spot} now
+ * @param {[x: number, y: number]} thumb
+ */
+const wasUnder = (before, { seen, placed }, [x, y]) =>
+  isIn(before.seen, x, y) || isIn(before.placed, x + placed[0] - seen[0], y + placed[1] - seen[1]);
 
 /**
  * The face after it has moved, which is painted later.
@@ -56,11 +62,10 @@ export const painted = (face, at) => ({
 });
 
 /**
- * Whether a thumb over its middle finds it where it was.
- * @param {Spot} before
- * @param {Spot} now
+ * Whether a thumb over its middle found it wherever it was lately.
+ * @param {Face} face
  */
-export const isAtHand = (before, now) => isIn(before.seen, ...middle(now.seen)) || isIn(before.placed, ...middle(now.placed));
+export const isAtHand = (face) => face.past.every((before) => wasUnder(before, face, middle(face.seen)));
 
 /**
  * @param {Box} box

@@ -57,8 +57,12 @@ test("in a page that was scrolled the place counts in which the button scrolls",
   assert.equal(isEarly(face, { at: 3_100, place: [100, 90] }), true);
 });
 
-test("a thumb over its middle finds it where it was, if it has moved less than half its height", () => {
-  assert.equal(isAtHand(spot(100), spot(125)), true);
-  assert.equal(isAtHand(spot(100), spot(140)), false);
-  assert.equal(isAtHand(spot(100, 50), spot(300, -150)), true, "only scrolled");
+test("a thumb over its middle finds it where it was, if it has moved less than half its height in all", () => {
+  const once = moved(seenAt(), spot(125), 3_000);
+  assert.equal(isAtHand(once), true);
+  assert.equal(isAtHand(moved(seenAt(), spot(140), 3_000)), false);
+  const twice = moved(painted(once, 3_010), spot(145), 3_100);
+  assert.equal(isAtHand(twice), false, "two small steps");
+  assert.equal(isEarly(painted(twice, 3_110), { at: 3_300, place: [100, 175] }), true, "so the veil and the guard agree");
+  assert.equal(isAtHand(moved({ ...seenAt(), ...spot(100, 50) }, spot(300, -150), 3_000)), true, "only scrolled");
 });

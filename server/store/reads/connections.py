@@ -24,18 +24,18 @@ AND driver_id IN (SELECT driver_id FROM events WHERE {_LATELY} AND data->>'super
                   GROUP BY driver_id HAVING count(*) >= $3)
 ORDER BY id"""  # noqa: S608 - constants
 IS_CONNECTED: Final = "SELECT FROM drivers WHERE id = $1 AND session_id IS NOT NULL"
-_SEEN: Final = 50
+SEEN: Final = 50
 """So many of the last connections are read to know since when a device is in use."""
-LAST: Final = f"""
+LAST: Final = """
 SELECT e.at, e.data->>'device', e.data->>'superseded' IS NOT NULL, d.session_id IS NOT NULL,
        (SELECT v.name FROM driver_devices v WHERE v.driver_id = d.id AND v.id::text = e.data->>'device')
 FROM drivers d CROSS JOIN LATERAL (
-    SELECT at, data FROM events
+    SELECT id, at, data FROM events
     WHERE driver_id = d.id AND type = 'driver.connected' AND NOT EXISTS (
         SELECT FROM driver_devices v
         WHERE v.driver_id = d.id AND v.id::text = data->>'device' AND v.ended_at IS NOT NULL)
-    ORDER BY id DESC LIMIT {_SEEN}) AS e
-WHERE d.id = $1"""  # noqa: S608 - constants
+    ORDER BY id DESC LIMIT $2) AS e
+WHERE d.id = $1 ORDER BY e.id DESC"""
 
 
 async def connections_of(pool: Pool, driver_id: str) -> list[Connected]:
@@ -57,9 +57,9 @@ async def is_connected(pool: Pool, driver_id: str) -> bool:
     return bool(await fetch(pool, IS_CONNECTED, driver_id))
 
 
-async def last_connection_of(pool: Pool, driver_id: str) -> LastConnection | None:
-    """The device in use by a driver; None if that is not known. Raises DatabaseAway."""
-    rows = await fetch(pool, LAST, driver_id)
+async def last_connection_of(pool: Pool, driver_id: str, seen: int = SEEN) -> LastConnection | None:
+    """The device in use by a driver, by the last `seen` connections; None if that is not known. Raises DatabaseAway."""
+    rows = await fetch(pool, LAST, driver_id, seen)
     if not rows:
         return None
     connected, name = rows[0][3:]
