@@ -3,7 +3,7 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 
-ID = "2026-02-01T00:00:00:000045"
+ID = "2026-02-01T00:00:00:000046"
 
 STATEMENT = "CREATE INDEX events_connected ON events (driver_id, id) WHERE type = 'driver.connected'"
 
