@@ -174,7 +174,9 @@ FOR_PROGRAMS_OF_SCREENS = {
     "watch.js": {"Escape", "Enter"},
     "beyond.js": {'${summary} ${text("Search for more words to see all.")}', "HX-Request"},
     "dialogs.js": {"Content-Type", "input, button"},
-    "hub.js": {"id: ${this.#position}\\nevent: resync\\ndata: ", "X-Session"},
+    "hub.js": {
+        "id: ${this.#position}\\nevent: resync\\ndata: ", "event: changed\\ndata: ${page.about}", "X-Session",
+    },
     "keys.js": {"Escape", "Enter"},
     "import.js": {"Content-Type", "X-CSRF-Token", "HX-Request"},
     "order-form.js": {"(prefers-reduced-motion: reduce)", "storeName"},
