@@ -24,8 +24,10 @@ DRIVING_WEIGHT: Final = 0.03
 """How many seconds of delay a second costs that a driver drives or serves."""
 LONG_DELAY_SECONDS: Final = 2400.0
 """A delay of this length costs twice its seconds."""
-SHORT_CHORD: Final = 0.02
-"""Up to this chord of the unit sphere, 127 km, the first two terms of the arc's series are exact to a millimetre."""
+SHORT_CHORD: Final = 0.002
+"""Up to this chord of the unit sphere, 13 km, the arc is not two millimetres longer."""
+LONG_CHORD: Final = 0.02
+"""Up to this one, 127 km, the first two terms of its series are exact to a millimetre."""
 OVERDUE_SECONDS: Final = 1800.0
 """A delivery that no driver has so long after its goods were ready comes before all that wait for less time."""
 
@@ -71,9 +73,10 @@ class RoadTravel(Struct, frozen=True):
     def many(self, a: Floats, b: Floats) -> Floats:
         """The travel times from every row of `a` to every row of `b`."""
         seconds: Floats = cdist(on_sphere(a), on_sphere(b))
-        if seconds.size and seconds.max() > SHORT_CHORD:
+        longest = seconds.max(initial=0.0)
+        if longest > LONG_CHORD:
             seconds = 2 * np.arcsin(np.minimum(seconds / 2, 1.0))
-        else:
+        elif longest > SHORT_CHORD:
             seconds *= 1 + seconds * seconds / 24
         seconds *= EARTH_RADIUS_KM * self.seconds_per_km
         return seconds

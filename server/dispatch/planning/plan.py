@@ -341,14 +341,20 @@ class _Planning:
         ready, trip, ideal = np.array([(job.ready, job.trip, job.ideal) for job in jobs]).T[:, :, None]
         reachable = self._possible(jobs, pickups)
         ways = self.travel.many(pickups, runs.ends)
-        picked = np.maximum(runs.frees + ways + self.travel.half_pickup, ready)
-        delay = np.maximum(picked + (trip - ideal), 0.0)
-        costs = delay * (1.0 + delay / LONG_DELAY_SECONDS)
+        picked = ways + (runs.frees + self.travel.half_pickup)
+        np.maximum(picked, ready, out=picked)
+        delay = picked + (trip - ideal)
+        np.maximum(delay, 0.0, out=delay)
+        costs = delay / LONG_DELAY_SECONDS
+        costs += 1.0
+        costs *= delay
         ways += trip + (self.travel.half_pickup + self.travel.half_dropoff)
         ways *= self.limits.weight
         costs += ways
         costs[~reachable | (picked > runs.offs)] = NEVER
-        spare = (runs.offs - picked).max(axis=1, where=reachable, initial=0.0)
+        spare = np.full(len(jobs), inf)
+        if np.isfinite(runs.offs).any():
+            spare = (runs.offs - picked).max(axis=1, where=reachable, initial=0.0)
         places: dict[tuple[int, int], Insertion] = {}
         busy = np.flatnonzero(runs.with_stops)
         if len(busy):
@@ -365,7 +371,7 @@ class _Planning:
                     if place is not None:
                         places[row, column], costs[row, column] = place, place.cost
                         insort(best, place.cost)
-        costs += np.where(costs < NEVER, self._prices(), 0.0)
+        costs += self._prices()
         at_once = np.array([not self._may_be_held(self.fleet.deliveries[job.id]) for job in jobs])
         later = np.array([driver.id not in self.can_now for driver in runs.drivers])
         if at_once.any() and later.any():
