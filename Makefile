@@ -120,9 +120,10 @@ release: $(VENV)/.dev
 browser: $(VENV)/.dev
 	@if command -v chromium >/dev/null 2>&1 && [ -d /usr/share/fonts/truetype/dejavu ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo 'installing chromium, chromium-headless-shell and fonts-dejavu-core'; \
+		echo 'installing chromium and fonts-dejavu-core'; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends chromium chromium-headless-shell fonts-dejavu-core >/dev/null; \
+			apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core \
+			$$(apt-cache show chromium-headless-shell >/dev/null 2>&1 && echo chromium-headless-shell) >/dev/null; \
 	else $(VENV)/bin/playwright install chromium; fi
 
 clean:
