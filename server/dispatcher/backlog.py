@@ -40,9 +40,10 @@ class Wait:
     `due` is when to look for a driver next (`Backlog.schedule` sets it); `searched` whether that was done before.
     `recorded_reason` and `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined.
     `since` is when it began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers
-    lost to a race, with the time until which they are left out. `was_held`: its hold ended. `cannot_be_held`: its hold
-    was not `ended_early` because no driver was there, or the rules refused to hold it. `polled`: it was found in the
-    database. `unstored_until`: a driver whose position was not stored yet is asked again then.
+    lost to a race, with the time until which they are left out. `cannot_be_held`: its hold has ended, but was not
+    `ended_early` because no driver was there; or the rules refused to hold it. `planned`: it was in a plan of all of
+    its zone. `polled`: it was found in the database. `unstored_until`: a driver whose position was not stored yet is
+    asked again then.
     """
 
     __slots__ = (
@@ -53,13 +54,13 @@ class Wait:
         "ended_early",
         "learned_at",
         "lost",
+        "planned",
         "polled",
         "recorded_at",
         "recorded_reason",
         "searched",
         "since",
         "unstored_until",
-        "was_held",
     )
 
     def __init__(self, delivery: Delivery, now: float, clock: DatabaseTime) -> None:
@@ -69,7 +70,7 @@ class Wait:
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
         self.unstored_until = float("-inf")
-        self.searched = self.polled = self.cannot_be_held = self.was_held = self.ended_early = False
+        self.searched = self.polled = self.cannot_be_held = self.ended_early = self.planned = False
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
         self.recorded_reason: str | None = None
@@ -78,13 +79,18 @@ class Wait:
             self.recorded_reason = unassigned.failure_reason
             self.recorded_at = clock.on_loop(unassigned.last_attempt_at)
 
+    def lost_now(self) -> list[str]:
+        """The drivers who are left out now because they were lost to a race."""
+        now = asyncio.get_running_loop().time()
+        return [driver_id for driver_id, until in self.lost.items() if until > now]
+
     def excluded(self, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
         """The drivers who must not get this delivery now, with reasons: by the rules, and those it has just lost."""
         delivery = self.delivery
         if not self.lost and not delivery.offers and not delivery.assignments:
             return {}
-        now, at = asyncio.get_running_loop().time(), clock.now()
-        reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
+        at = clock.now()
+        reasons = dict.fromkeys(self.lost_now(), LOST_RACE)
         asked = {offer.driver_id for offer in delivery.offers.values()}
         asked.update(assignment.driver_id for assignment in delivery.assignments.values())
         for driver_id in asked:
@@ -105,6 +111,8 @@ class Backlog:
         """Drivers of those offers."""
         self.held: dict[str, Wait] = {}
         """Deliveries that are held."""
+        self.offered: dict[str, Delivery] = {}
+        """The last delivery that was offered to each driver."""
         self.pickups: dict[str, Columns] = {}
         """Where the deliveries of each zone wait."""
         self._new: dict[str, Wait] = {}
@@ -116,6 +124,7 @@ class Backlog:
         """Another node dispatches now."""
         self.waits.clear()
         self.held.clear()
+        self.offered.clear()
         self.pickups.clear()
         self._new.clear()
         self._dues.clear()
@@ -138,7 +147,10 @@ class Backlog:
                 held = None
             if not wants_offer(delivery):
                 self._remove(delivery.id)
-                if delivery.status == "READY" and delivery.held_until is not None:
+                offer = delivery.open_offer()
+                if offer is not None:
+                    self.offered[offer.driver_id] = delivery
+                elif delivery.status == "READY" and delivery.held_until is not None:
                     self.held[delivery.id] = Wait(delivery, now, self._clock)
                 continue
             known = self.waits.get(delivery.id)
@@ -155,9 +167,9 @@ class Backlog:
                 else:
                     self._new[delivery.id] = wait
                 if held is not None:
-                    wait.was_held, wait.cannot_be_held = True, not held.ended_early
-                elif known is not None:
-                    wait.was_held = known.was_held
+                    wait.cannot_be_held = not held.ended_early
+                elif known is not None and delivery.is_ready_at() <= known.delivery.is_ready_at():
+                    wait.cannot_be_held = known.cannot_be_held
                 self.schedule(wait, now + window_seconds)
                 columns = self.pickups.get(delivery.zone)
                 if columns is None:
@@ -212,6 +224,13 @@ class Backlog:
         least = np.where(numbers[WIDE] > 0, *_cosines(policy))
         reach = (numbers[:WIDE].T @ free.places.T).max(axis=1) >= least
         for delivery_id in columns.ids[reach].tolist():
+            wait = self.waits[delivery_id]
+            if wait.searched and delivery_id not in self.offering:
+                yield wait
+
+    def searched_in(self, zone: str) -> Iterator[Wait]:
+        """The deliveries of a zone that were searched for, with no offer in progress."""
+        for delivery_id in self.pickups[zone].ids.tolist() if zone in self.pickups else ():
             wait = self.waits[delivery_id]
             if wait.searched and delivery_id not in self.offering:
                 yield wait

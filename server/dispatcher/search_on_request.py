@@ -17,7 +17,7 @@ from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Pair, Waiting, match
 from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Nearest, Position
 from server.dispatch.offers import UNFIT, dispatchable, exclusion, helping, unfit, wants_offer
-from server.dispatch.planning.add_ons import offers_now
+from server.dispatch.planning.part import plan_part
 from server.dispatch.policy import Policy
 from server.dispatch.search_reasons import (
     LOST_RACE,
@@ -255,8 +255,9 @@ class SearchOnRequest:
         located = [
             replace(driver, position=Position(places[driver.id].lat, places[driver.id].lon, now)) for driver in drivers
         ]
-        wanted = replace(delivery, status="READY", current_offer_id=None, held_until=None)
-        for found in offers_now([wanted], located, work, self._zones.current, now, self._policies.current):
+        wanted = replace(delivery, status="READY", current_offer_id=None)
+        policy, zones = self._policies.current, self._zones.current
+        for found in plan_part([wanted], located, work, zones, now, policy, not_held=[delivery.id]).proposals:
             km = haversine_km(delivery.pickup.lat, delivery.pickup.lon, found.lat, found.lon)
             return Pair(delivery.id, found.driver_id, found.lat, found.lon, km)
         return None

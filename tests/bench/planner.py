@@ -211,7 +211,7 @@ async def _planning(servers: Servers, drivers: int, zones: int) -> AsyncIterator
 async def _everything(servers: Servers, drivers: int, waiting: int, zones: int) -> dict[str, Any]:
     async with _planning(servers, drivers, zones) as (node, url, found):
         counted = Counted()
-        node.matcher._executor = counted  # type: ignore[assignment]
+        node.matcher._submissions._executor = counted  # type: ignore[assignment]
         free = [await _cycling_driver(node) for _ in range(CYCLING)]
         done = count()
         cycles = asyncio.create_task(_cycles(node, free, done))

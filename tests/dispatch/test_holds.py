@@ -98,6 +98,8 @@ CASES = [
          is_held),
     Case("less preparation moves it", held(), change(prep_seconds=1320),
          [happens(e.DeliveryChanged), happens(e.DeliveryHeld, until=UNTIL - minutes(1))], is_held),
+    Case("much less preparation ends it", held(), change(prep_seconds=1380 - 780),
+         [happens(e.DeliveryChanged), happens(e.HoldEnded)]),
     Case("no preparation ends it", held(), change(prep_seconds=0), [happens(e.DeliveryChanged), happens(e.HoldEnded)]),
     Case("goods that were ready in the year 1 end it", held(),
          change(dispatch_at=datetime(1, 1, 1, tzinfo=UTC), prep_seconds=60),

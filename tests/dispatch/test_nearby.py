@@ -239,3 +239,18 @@ def test_the_collector_of_cycles_need_not_look_at_drivers_and_deliveries() -> No
     an_open_offer(delivery, driver)
     assert not gc.is_tracked(driver)
     assert not gc.is_tracked(delivery)
+
+
+def test_at_work_are_all_who_can_get_an_offer_now_or_later() -> None:
+    nearby = nearby_of(
+        a_driver("free"),
+        a_driver("full", capacity=1, active_count=1),
+        a_driver("asked", open_offer_id=id_of("offer")),
+        a_driver("old", position=at(0, age=900)),
+        a_driver("break", availability="on_break"),
+        a_driver("reserved"),
+    )
+    found = nearby.at_work("default", NOW, DEFAULT_POLICY, [id_of("reserved"), id_of("nobody")])
+    loads = dict(zip(found.ids.tolist(), found.loads.tolist(), strict=True))
+    assert loads == {id_of("free"): 0, id_of("full"): 1, id_of("asked"): 1}
+    assert len(nearby.at_work("harbour", NOW, DEFAULT_POLICY)) == 0

@@ -18,7 +18,7 @@ from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import unfit
-from server.dispatch.planning.fleet import Fleet
+from server.dispatch.planning.fleet import EXPECTED_SECONDS, MOST, STORES, Fleet, RecentOrders
 from server.dispatch.planning.plan import NO_PLAN, PLANNED, Plan, plan
 from server.dispatch.policy import Policy
 from server.dispatch.runs import Where
@@ -87,23 +87,40 @@ def test_the_pace_of_a_store_fades_and_is_forgotten() -> None:
     late.created_at = NOW + timedelta(hours=5)
     for _ in range(2):
         fleet.put_delivery(early)
-    stores, rates = fleet.pace(AT + 3600)
+    stores, rates = fleet.recent.pace(AT + 3600)
     assert stores.tolist() == [list(spot(1))]
     assert rates.tolist() == [pytest.approx(1 / 3600 / math.e)]
     fleet.put_delivery(late)
-    assert fleet.pace(AT)[0].tolist() == [list(spot(2))]
+    assert fleet.recent.pace(AT)[0].tolist() == [list(spot(2))]
 
 
 def test_the_orders_of_the_last_minutes_are_expected_again() -> None:
     fleet = Fleet()
     for name, store, ready, zone in (("tea", 1, 5, "default"), ("cake", 2, 12, "default"), ("soup", 3, 15, "north")):
         fleet.put_delivery(order_at(name, store, 9, ready=ready, zone=zone))
-    stores, ready_at = fleet.expected(AT)
+    stores, ready_at = fleet.recent.expected(AT)
     assert stores.tolist() == [list(spot(2)), list(spot(3))]
     assert ready_at.tolist() == [AT + 22 * 60, AT + 25 * 60]
-    assert fleet.expected(AT, "north")[0].tolist() == [list(spot(3))]
-    assert fleet.expected(AT + 299)[0].tolist() == [list(spot(3))]
-    assert fleet.expected(AT + 300)[1].tolist() == []
+    assert fleet.recent.expected(AT, "north")[0].tolist() == [list(spot(3))]
+    assert fleet.recent.expected(AT + 299)[0].tolist() == [list(spot(3))]
+    assert fleet.recent.expected(AT + 300)[1].tolist() == []
+
+
+def test_nothing_is_expected_where_very_many_orders_come() -> None:
+    fleet = Fleet()
+    assert not fleet.recent.says(AT)
+    for number in range(MOST + 1):
+        assert fleet.recent.says(AT) == (number > 0)
+        fleet.put_delivery(order_at(f"order {number}", number, 9, ready=15))
+    assert not fleet.recent.says(AT)
+    assert fleet.recent.expected(AT)[1].tolist() == fleet.recent.pace(AT)[1].tolist() == []
+    later = AT + EXPECTED_SECONDS
+    copied = RecentOrders(fleet.recent)
+    assert copied.pace(later)[0].tolist() == fleet.recent.pace(later)[0].tolist()
+    assert len(fleet.recent.pace(later)[1]) == MOST + 1
+    for number in range(MOST + 1, STORES + 5):
+        fleet.put_delivery(order_at(f"order {number}", number, 9, ready=15))
+    assert len(fleet.recent.pace(later)[1]) == STORES, "memory is bounded"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +150,15 @@ def test_an_order_is_held_until_its_driver_must_leave() -> None:
     assert found.held == {SOUP: pytest.approx(leaves - 60)}
     later = plan(fleet, NOW + minutes(2), TRAVEL, street_policy(hold_slack_minutes=1))
     assert pairs(later) == {SOUP: DAN}
+
+
+@pytest.mark.parametrize(("dora_at", "planned_for"), [(1.01, DORA), (1.05, DAN)])
+def test_a_planned_driver_stays_unless_another_one_is_clearly_better(dora_at: float, planned_for: str) -> None:
+    """A kilometre takes a minute: Dan is 0.6 s or 3 s nearer, and Dora was planned before."""
+    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", dora_at)], [order_at("soup", 0, 9)])
+    assert pairs(planned(fleet)) == {SOUP: DAN}
+    before = replace(NO_PLAN, runs={DORA: ((SOUP, False), (SOUP, True))})
+    assert pairs(planned(fleet, before)) == {SOUP: planned_for}
 
 
 def test_nothing_is_held_without_preparation_or_if_the_policy_says_so() -> None:
@@ -276,6 +302,12 @@ def test_who_said_no_is_not_asked_again() -> None:
     a_closed_offer(soup, dan, "REJECTED", age=minutes(1))
     a_closed_offer(soup, driver_at("Max", 1), "REJECTED", age=minutes(1))
     assert planned(a_fleet([dan], [soup])).reasons == {SOUP: "all_excluded"}
+
+
+def test_who_was_lost_for_an_order_gets_another_one() -> None:
+    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", 9)], [order_at("soup", 0, 9), order_at("cake", 0, 9)])
+    found = plan(fleet, NOW, TRAVEL, street_policy(), lost={SOUP: [DAN]})
+    assert pairs(found) == {SOUP: DORA, CAKE: DAN}
 
 
 def test_who_did_not_answer_long_ago_is_asked_again() -> None:

@@ -9,7 +9,7 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch.model import Place
 from server.dispatch.policy import PlanningPolicy
-from server.dispatcher import matcher
+from server.dispatcher import zone_plans
 from server.store.rows import read_work
 from tests.dispatcher.conftest import KM, PICKUP, Dispatch, by
 from tests.dispatcher.test_matcher import failure_of, offered
@@ -122,6 +122,6 @@ async def test_what_a_failed_round_had_taken_is_searched_for_again(
     dan = await dispatch.a_driver(NORTH, capacity=2)
     await has(dispatch, dan, 4)
     dora = await dispatch.a_driver(NORTH + 1 * KM)
-    monkeypatch.setattr(matcher, "read_work", read)
+    monkeypatch.setattr(zone_plans, "read_work", read)
     assert await offered(dispatch, await dispatch.an_order(dropoff=place(-2))) in (dan, dora)
     assert not failures

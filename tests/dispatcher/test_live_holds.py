@@ -1,13 +1,15 @@
 """Holds on a real database: held until a driver must leave, moved, ended, and kept when another node dispatches."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from server.contract.commit import Answer
 from server.dispatch import commands as c
+from server.dispatch.planning.plan import Plan
 from server.dispatch.policy import EscalationLevel, PlanningPolicy
-from server.dispatcher import matcher
+from server.dispatcher import holds
 from server.ids import new_id
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
@@ -118,13 +120,9 @@ async def test_a_hold_moves_only_if_its_driver_must_leave_sooner(dispatch: Dispa
 
 async def test_a_driver_who_went_too_far_is_no_longer_planned(dispatch: Dispatch, order: tuple[str, str]) -> None:
     delivery_id, dan = order
-    dora = await dispatch.a_driver(NORTH + 2 * KM)
+    await dispatch.a_driver(NORTH + 2 * KM)
     await dispatch.put(dan, NORTH + 30 * KM, EAST)
-
-    async def is_planned_for_dora() -> bool:
-        return dispatch.node.matcher._planned.get(delivery_id) == dora
-
-    await until(is_planned_for_dora)
+    await until(lambda: _slack_is(dispatch, delivery_id, 2 * 187.2 + 120))
     assert "offer.created" not in await dispatch.events(delivery_id)
     assert await held_until(dispatch, delivery_id) is not None
 
@@ -132,7 +130,7 @@ async def test_a_driver_who_went_too_far_is_no_longer_planned(dispatch: Dispatch
 async def test_a_hold_stays_while_its_driver_is_busy_and_ends_when_nobody_is_there(
     dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matcher, "HOLDS_SECONDS", 0.05)
+    monkeypatch.setattr(holds, "HOLDS_SECONDS", 0.05)
     delivery_id, dan = order
     before = await held_until(dispatch, delivery_id)
     at_once = await dispatch.an_order()
@@ -149,25 +147,38 @@ async def test_a_hold_stays_while_its_driver_is_busy_and_ends_when_nobody_is_the
 
 async def test_plans_do_not_change_while_nothing_happens(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way to pair these drivers and orders costs the same."""
-    monkeypatch.setattr(matcher, "HOLDS_SECONDS", 0.01)
+    monkeypatch.setattr(holds, "HOLDS_SECONDS", 0.01)
     for number in range(3):
         await dispatch.a_driver(NORTH + number * KM)
     await until(lambda: dispatch.node.matcher.fleet.ready)
     orders = [await dispatch.an_order(prep_seconds=PREPARATION) for _ in range(3)]
     for delivery_id in orders:
         await until(lambda delivery_id=delivery_id: held_until(dispatch, delivery_id))  # type: ignore[misc]
-    of_node = dispatch.node.matcher
-    await until(lambda: len(of_node._backlog.held) == len(of_node._planned) == len(orders))
-    plans = [dispatch.node.matcher._planned.copy()]
-    holds = [await held_until(dispatch, delivery_id) for delivery_id in orders]
+    before = [await held_until(dispatch, delivery_id) for delivery_id in orders]
+    plans: list[Plan] = []
+    whole = dispatch.node.matcher._plans.whole
 
-    async def planned_often() -> bool:
-        plans.append(dispatch.node.matcher._planned.copy())
-        return len(plans) > 20
+    async def recorded(*args: Any) -> Plan:
+        plans.append(await whole(*args))
+        return plans[-1]
 
-    await until(planned_often)
-    assert plans.count(plans[-1]) >= 20
-    assert [await held_until(dispatch, delivery_id) for delivery_id in orders] == holds
+    monkeypatch.setattr(dispatch.node.matcher._plans, "whole", recorded)
+    await until(lambda: _are_many(plans))
+    assert all(plan.held.keys() == set(orders) for plan in plans)
+    assert all(plan.runs == plans[0].runs for plan in plans)
+    assert [await held_until(dispatch, delivery_id) for delivery_id in orders] == before
+
+
+async def test_an_order_that_must_be_offered_in_a_moment_goes_to_the_driver_who_is_planned(dispatch: Dispatch) -> None:
+    """Not to the nearest one, who is on shift for longer."""
+    await dispatch.a_driver(NORTH)
+    dan = new_id()
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP, shift_ends_at=ends))
+    await dispatch.put(dan, NORTH + KM, EAST)
+    await dispatch.connect(dan)
+    await until(lambda: dispatch.node.matcher.fleet.ready)
+    assert await offered(dispatch, await dispatch.an_order(prep_seconds=187 + 120 + 1)) == dan
 
 
 async def test_an_order_for_which_there_is_no_driver_is_not_held(dispatch: Dispatch) -> None:
@@ -249,6 +260,26 @@ async def test_another_node_keeps_the_hold(start: StartDispatch, monkeypatch: py
     assert await offered(second, delivery_id) == dan
 
 
+async def test_another_node_expects_what_came_before_it_had_the_lease(start: StartDispatch) -> None:
+    first = await start()
+    await until(lambda: first.node.lease.held)
+    for _ in range(3):
+        delivery_id = await first.an_order(prep_seconds=PREPARATION)
+        await first.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
+    second = await start()
+    await first.node.lease.release()
+
+    def expected_by(dispatch: Dispatch) -> tuple[Any, Any]:
+        stores, ready = dispatch.node.matcher._plans._recent_in("default").expected(second.node.clock.seconds())
+        return stores.tolist(), ready.tolist()
+
+    async def remembered() -> bool:
+        return len(expected_by(second)[1]) == 3
+
+    await until(remembered)
+    assert expected_by(second)[0] == [list(PICKUP)] * 3
+
+
 async def test_orders_are_held_though_drivers_are_fewer_and_the_first_is_offered_first(dispatch: Dispatch) -> None:
     dan = await dispatch.a_driver(NORTH)
     await until(lambda: dispatch.node.matcher.fleet.ready)
@@ -262,6 +293,10 @@ async def test_orders_are_held_though_drivers_are_fewer_and_the_first_is_offered
     )
     assert await offered(dispatch, first) == dan
     assert await held_until(dispatch, second) is not None
+
+
+async def _are_many(plans: list[Plan]) -> bool:
+    return len(plans) > 20
 
 
 async def _slack_is(dispatch: Dispatch, delivery_id: str, seconds: float) -> bool:

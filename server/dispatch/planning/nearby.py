@@ -229,6 +229,24 @@ class Nearby:
         places = np.ascontiguousarray(found[:LAT].T)
         return Free(everybody, found[LAT], found[LON], places, found[OFF], found[LOAD])
 
+    def at_work(self, zone: str, now: datetime, policy: Policy, without: Collection[str] = ()) -> Free:
+        """The drivers of a zone who can get an offer now or later, except `without`. An open offer counts as a
+        delivery.
+        """
+        columns = self._zones.get(zone)
+        if columns is None or not len(columns):
+            return NOBODY
+        numbers = columns.numbers
+        able = (numbers[STATE] <= OCCUPIED) & _present(numbers, now, policy)
+        for driver_id in without:
+            if driver_id in columns.row_of:
+                able[columns.row_of[driver_id]] = False
+        rows = np.flatnonzero(able)
+        found = numbers.take(rows, axis=1)
+        loads = np.where(found[STATE] == OCCUPIED, np.maximum(found[LOAD], 1.0), found[LOAD])
+        places = np.ascontiguousarray(found[:LAT].T)
+        return Free(columns.ids[rows], found[LAT], found[LON], places, found[OFF], loads)
+
     def who_has(self, ids: npt.NDArray[np.object_], requirements: Iterable[str]) -> Flags:
         """Which of these drivers have all tags that are required."""
         required = {name_key(tag) for tag in requirements}
@@ -278,11 +296,16 @@ def distances(places: Floats, pickup: Point) -> Floats:
 
 
 def _dispatchable(numbers: Floats, now: datetime, policy: Policy) -> Flags:
-    at = now.timestamp()
     able: Flags = numbers[STATE] == FREE
     if policy.planning.next_jobs:
         able |= numbers[STATE] == FULL
-    able &= numbers[AT] >= at - policy.position_fresh_seconds
+    return able & _present(numbers, now, policy)
+
+
+def _present(numbers: Floats, now: datetime, policy: Policy) -> Flags:
+    """Who was seen lately and whose shift goes on."""
+    at = now.timestamp()
+    able: Flags = numbers[AT] >= at - policy.position_fresh_seconds
     able &= numbers[CALL] > at - policy.call_presence_seconds
     able &= numbers[OFF] > at
     return able

@@ -5,7 +5,7 @@ from the arguments alone.
 """
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Final
@@ -77,6 +77,8 @@ EXPECTED_DELAY_SECONDS: Final = 900.0
 FARTHEST_SECONDS: Final = 3600.0
 """A driver who would be at a store later than this is not near it, and neither is one whose shift is at its end."""
 SHIFT_END_SECONDS: Final = 600.0
+STAYS_SECONDS: Final = 1.0
+"""Another driver than in the plan before is planned only if that costs so much less."""
 NOT_NOW: Final = 1e9
 """What it costs if a delivery that is not held is planned for a driver who can get no offer now: only if nobody can."""
 NEVER: Final = 1e12
@@ -126,6 +128,7 @@ class Plan(Struct, frozen=True):
 
 
 NO_PLAN: Final = Plan([], {}, {}, {})
+NOBODY: Final[Mapping[str, Iterable[str]]] = {}
 
 
 def plan(
@@ -135,11 +138,13 @@ def plan(
     policy: Policy,
     before: Plan = NO_PLAN,
     zone: str | None = None,
+    lost: Mapping[str, Iterable[str]] = NOBODY,
 ) -> Plan:
     """The plan for all zones, or for one zone and the drivers of the zones that help there.
 
-    `before` is the plan before this one: drivers keep the order of their stops, and it saves time. Without it, the
-    stops of a driver are in the cheapest order.
+    `before` is the plan before this one: drivers keep the order of their stops, deliveries keep their planned driver if
+    another one is hardly better, and it saves time. Without it, the stops of a driver are in the cheapest order. `lost`
+    are more drivers who must not get a delivery.
 
     1. The drivers at work with what they have, in order.
     2. What waits is given to runs at the least total cost: one delivery each at first, then more (`_layer`). Deliveries
@@ -149,7 +154,7 @@ def plan(
     4. If the rules would refuse a proposal, because they expect the driver there after the end of the shift, all is
        planned again without it.
     """
-    refused: dict[str, set[str]] = {}
+    refused = {delivery_id: set(drivers) for delivery_id, drivers in lost.items()}
     while True:
         planning = _Planning(fleet, now, travel, policy, before, zone, refused)
         found = planning.plan()
@@ -191,8 +196,14 @@ class _Planning:
             if reason is None or _has_enough(driver, now, policy):
                 self.at_work.append(driver)
         self.limits = limits_of(policy, DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)))
+        self.planned_before = {
+            delivery_id: driver_id
+            for driver_id, stops in before.runs.items()
+            for delivery_id, is_drop in stops
+            if not is_drop
+        }
         self.memo: dict[str, KnownRun] = {}
-        self.pace = fleet.pace(self.at)
+        self.pace = fleet.recent.pace(self.at)
         known = [(driver, fleet.places.get(driver.id)) for driver in self.at_work]
         self.placed = [(driver, where) for driver, where in known if where is not None]
         self.open = OpenRuns(
@@ -316,7 +327,7 @@ class _Planning:
 
     def _with_expected(self, table: Floats) -> Floats:
         """The table with one more row and column for each expected order, at the end of the runs."""
-        stores, ready = self.fleet.expected(self.at, self.zone)
+        stores, ready = self.fleet.recent.expected(self.at, self.zone)
         if not len(ready):
             return table
         ways = self.travel.many(stores, self.open.ends)
@@ -372,6 +383,10 @@ class _Planning:
                         places[row, column], costs[row, column] = place, place.cost
                         insort(best, place.cost)
         costs += self._prices()
+        for row, job in enumerate(jobs):
+            stays = runs.column_of.get(self.planned_before.get(job.id, ""))
+            if stays is not None:
+                costs[row, stays] -= STAYS_SECONDS
         at_once = np.array([not self._may_be_held(self.fleet.deliveries[job.id]) for job in jobs])
         later = np.array([driver.id not in self.can_now for driver in runs.drivers])
         if at_once.any() and later.any():
@@ -403,8 +418,8 @@ class _Planning:
         """What it costs later to use each driver now, in seconds of delay.
 
         A driver who works for long can still be used after the others have gone. Orders that are expected of the stores
-        nearby (`Fleet.pace`) would be picked up by the next nearest driver instead. Under strain that counts less, and
-        nothing with one late delivery for each driver: nobody is kept then.
+        nearby (`RecentOrders.pace`) would be picked up by the next nearest driver instead. Under strain that counts
+        less, and nothing with one late delivery for each driver: nobody is kept then.
         """
         offs, frees = self.open.offs, self.open.frees
         prices: Floats = SHIFT_PRICE * np.clip((offs - frees) / LATE_SHIFT_SECONDS, 0.0, 1.0)

@@ -49,6 +49,12 @@ SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offe
   AND (details IS NULL OR NOT details ? 'warnings' OR details ? 'checked')
 ORDER BY unassigned_since LIMIT $1
 """
+LATELY: Final = """
+SELECT id::text, zone, pickup_lat, pickup_lon, created_at, prep_seconds FROM deliveries
+WHERE created_at > statement_timestamp() - make_interval(secs => $1) ORDER BY created_at DESC LIMIT $2
+"""
+LATELY_SECONDS: Final = 7200.0
+LATELY_LIMIT: Final = 2_000
 NEAREST: Final = """
 SELECT d.id::text
 FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
@@ -78,6 +84,13 @@ async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
 async def read_deliveries(pool: Pool, ids: Sequence[str]) -> dict[str, Delivery]:
     """These deliveries with their offers and assignments."""
     return (await read_rows(pool, ids, [], timeout=QUERY_TIMEOUT_SECONDS)).deliveries
+
+
+async def orders_lately(pool: Pool) -> list[tuple[str, str, float, float, datetime, int]]:
+    """The orders of the last two hours, the 2,000 newest: id, zone, pickup in degrees, when they were placed, and their
+    preparation time in seconds; the oldest first.
+    """
+    return (await pool.fetch(LATELY, LATELY_SECONDS, LATELY_LIMIT, timeout=QUERY_TIMEOUT_SECONDS))[::-1]
 
 
 async def dispatchable_among(

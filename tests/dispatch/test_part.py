@@ -6,11 +6,11 @@ from server.dispatch import commands as c
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Delivery, Driver, Work
-from server.dispatch.planning.add_ons import offers_now
+from server.dispatch.planning.part import plan_part
 from server.dispatch.policy import PlanningPolicy
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES
-from tests.builders import DAN, DORA, NOW, an_assignment, id_of, minutes
+from tests.builders import DAN, DORA, NOW, an_assignment, an_open_offer, id_of, minutes
 from tests.dispatch.test_driver_runs import POLICY, dan_at, order
 
 Someone = tuple[Driver, list[Delivery]]
@@ -21,7 +21,9 @@ def proposed(waiting: list[Delivery], *drivers: Someone, planning: PlanningPolic
     """The proposals, delivery by driver; each is one that the rules agree to."""
     policy = replace(POLICY, planning=planning or PlanningPolicy())
     work = {driver.id: Work((), {job.id: job for job in jobs}) for driver, jobs in drivers if jobs}
-    found = offers_now(waiting, [driver for driver, _ in drivers], work, NO_ZONES, NOW, policy)
+    found = plan_part(
+        waiting, [driver for driver, _ in drivers], work, NO_ZONES, NOW, policy, not_held=[one.id for one in waiting]
+    ).proposals
     for one in found:
         deliveries: dict[str, Delivery | None] = {delivery.id: delivery for delivery in waiting}
         world = World(NOW, policy, deliveries, {driver.id: driver for driver, _ in drivers}, work=work)
@@ -60,6 +62,34 @@ def test_the_driver_who_has_others_first_is_not_the_nearest() -> None:
 def test_a_hold_does_not_matter_any_more() -> None:
     cake = replace(order("cake", 1, ready=30), prep_seconds=1800)
     assert proposed([cake], has(dan_at(0), order("soup", 2))) == {cake.id: DAN}
+
+
+def test_what_may_be_held_is_planned_for_later() -> None:
+    dan, cake = dan_at(0), replace(order("cake", 1, ready=30), prep_seconds=1800)
+    held = replace(cake, held_until=NOW + minutes(1))
+    for waiting in (cake, held):
+        found = plan_part([waiting], [dan], {}, NO_ZONES, NOW, POLICY)
+        assert (found.proposals, list(found.held)) == ([], [cake.id])
+    at_once = plan_part([held], [dan], {}, NO_ZONES, NOW, POLICY, not_held=[cake.id])
+    assert [one.driver_id for one in at_once.proposals] == [DAN]
+
+
+def test_who_was_planned_before_stays_planned() -> None:
+    cake = order("cake", 5)
+    assert proposed([cake], (dan_at(0), []), dora_at(0.001)) == {cake.id: DAN}
+    drivers = [dan_at(0), dora_at(0.001)[0]]
+    for planned in (DAN, DORA):
+        found = plan_part([cake], drivers, {}, NO_ZONES, NOW, POLICY, not_held=[cake.id], planned={cake.id: planned})
+        assert [one.driver_id for one in found.proposals] == [planned]
+
+
+def test_an_open_offer_is_part_of_the_run() -> None:
+    dan, soup, cake = dan_at(0, capacity=2), order("soup", 4), order("cake", 5)
+    offer = an_open_offer(soup, dan)
+    assert dan.open_offer_id == offer.id
+    found = plan_part([cake], [dan], {}, NO_ZONES, NOW, POLICY, offered={DAN: soup})
+    assert found.proposals == []
+    assert {of for of, _ in found.runs[DAN]} == {soup.id, cake.id}
 
 
 def test_a_next_job_is_proposed_shortly_before_the_driver_is_free() -> None:
