@@ -320,7 +320,7 @@ async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request waits longer for the others than a statement may wait for a lock."""
-    monkeypatch.setitem(PRIVACY, "lock_timeout", "50ms")
+    monkeypatch.setitem(PRIVACY, "lock_timeout", "700ms")
     pool = site.node.app.state.node.database.pool
     for _ in range(4):
         order = await site.delivery(dropoff=DROPOFF | {"phone": PHONE})
@@ -338,7 +338,7 @@ async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(
             return int(await pool.fetchval(waiting)) == len(requests)
 
         await until(all_wait)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.9)
         await connection.execute("SELECT pg_advisory_unlock_all()")
     answers = [await request for request in requests]
     assert sorted(answer["deliveries"] for answer in answers) == [0, 4]
