@@ -72,7 +72,7 @@ def names_phone(value: object, digits: str) -> bool:
 
     def is_named(name: str | None, held: object) -> bool:
         if isinstance(held, dict):
-            return any(is_named(key, inner) for key, inner in held.items())
+            return any(is_named(name if name in PERSONAL else key, inner) for key, inner in held.items())
         if isinstance(held, list):
             return any(is_named(name, inner) for inner in held)
         if not isinstance(held, str) or name not in PERSONAL | REASONS:
@@ -86,6 +86,8 @@ def names_phone(value: object, digits: str) -> bool:
 
 def _field(name: str, value: object) -> object:
     if name in PERSONAL:
+        if isinstance(value, dict):
+            return {key: _field(name, held) for key, held in value.items()}
         return value if isinstance(value, str) and name == "pin" and value in CODES else None
     if name in REASONS and isinstance(value, str):
         return value if _is_code(value) else ERASED

@@ -343,7 +343,7 @@ class LateReport(JobEvent, frozen=True, kw_only=True):
 
 
 class DeliveryChanged(Event, frozen=True, kw_only=True):
-    """The order changed: name of the model's field -> (old, new). Personal fields are published by name only."""
+    """The order changed: name of the model's field -> (old, new). Of the PIN only that it changed is published."""
 
     type: ClassVar[str] = "delivery.changed"
     changes: Mapping[str, tuple[Any, Any]]
@@ -360,8 +360,7 @@ class DeliveryChanged(Event, frozen=True, kw_only=True):
                 continue
             wire = camel(name)
             fields.append(wire)
-            if name != "notes" and (details := (_public(old), _public(new)))[0] != details[1]:
-                changes[wire] = {"old": details[0], "new": details[1]}
+            changes[wire] = {"old": _whole(old), "new": _whole(new)}
         data: dict[str, Any] = {"fields": fields, "changes": changes}
         if self.reason is not None:
             data["reason"] = self.reason
@@ -375,6 +374,11 @@ def camel(name: str) -> str:
     """A field's name on the wire."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _whole(value: object) -> object:
+    """JSON of a value; a place with its contact."""
+    return {"address": None, **to_builtins(value)} if isinstance(value, Place) else _public(value)
 
 
 def _public(value: object) -> object:

@@ -88,7 +88,9 @@ SELECT DISTINCT e.delivery_id::text FROM events e JOIN deliveries d ON d.id = e.
 WHERE e.type = 'delivery.changed' AND e.data->'fields' ?| ARRAY['pickup', 'dropoff', 'notes']
     AND d.fingerprint <> '{ERASED}'
 ORDER BY 1"""  # noqa: S608
-"""Deliveries whose places or notes were changed: a phone may be only in what was sent about them in between."""
+"""Deliveries whose places or notes were changed: a phone may be only in what was sent about them in between, since an
+earlier release wrote no contacts into its events.
+"""
 REQUEST: Final = """
 INSERT INTO erasures (delivery_id, requested_at, requested_by)
 SELECT id, clock_timestamp(), $2 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING"""

@@ -200,21 +200,18 @@ class _Rebuild:
             for name, wire in SHOWN.items()
             if wire in self._before.get(d.id, {})
         }
-        before = {name: _with_people(value, getattr(began, name)) for name, value in before.items()}
         promised = self._promised.get((d.seller_id, d.seller_order_id))
         before["promised_at"] = parse_instant(promised) if promised is not None else None
         return {"delivery": structs.replace(began, **before)}
 
     def _order_changed(self, row: EventRow) -> dict[str, Any]:
-        """Personal fields are named without their values: the last value is taken."""
+        """The PIN is named without its values: the last one is taken."""
         d, now = self._deliveries[_id(row.delivery_id)], self._world.locked_delivery(_id(row.delivery_id))
-        fields, shown = row.data["fields"], row.data["changes"]
+        shown = row.data["changes"]
         changes: dict[str, tuple[Any, Any]] = {}
-        for name, wire in (*SHOWN.items(), ("notes", "notes"), ("ready_at", "readyAt")):
-            if wire in fields:
-                last = _store(d) if name == "pickup" else getattr(d, name)
-                new = _with_people(_model_value(name, shown[wire]["new"]), last) if wire in shown else last
-                changes[name] = (getattr(now, name), new)
+        for name, wire in (*SHOWN.items(), ("ready_at", "readyAt")):
+            if wire in shown:
+                changes[name] = (getattr(now, name), _model_value(name, shown[wire]["new"]))
         details = now.details
         if "proofRequired" in shown:
             details = structs.replace(details, proof_required=tuple(shown["proofRequired"]["new"]))
@@ -392,7 +389,8 @@ class _Rebuild:
 SHOWN: Final = {
     "store_name": "storeName", "pickup": "pickup", "dropoff": "dropoff", "prep_seconds": "prepSeconds",
     "dispatch_at": "dispatchAt", "price_cents": "priceCents", "driver_pay_cents": "driverPayCents",
-    "currency": "currency", "requirements": "requirements", "promised_at": "promisedAt", "tip_cents": "tipCents",
+    "currency": "currency", "notes": "notes", "requirements": "requirements", "promised_at": "promisedAt",
+    "tip_cents": "tipCents",
 }  # fmt: skip
 """The changes of an order that the event shows, old and new: the model's name and the wire's."""
 
@@ -403,15 +401,8 @@ def _model_value(name: str, value: Any) -> Any:
     if name.endswith("_at"):
         return parse_instant(value)
     if name in ("pickup", "dropoff"):
-        return Place(value["lat"], value["lon"], value["address"])
+        return Place(**value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def _with_people(value: Any, last: Any) -> Any:
-    """A place that the event shows without its contact, with the contact that it has in the end."""
-    if not isinstance(value, Place):
-        return value
-    return structs.replace(value, name=last.name, phone=last.phone, notes=last.notes)
 
 
 def _store(d: Delivery) -> Place:
