@@ -49,8 +49,8 @@ SPACING_SECONDS: Final = 0.02
 PLANNED_SECONDS: Final = 10.0
 """How long plans are kept, which may have been made when the tables were smaller."""
 LATE_SECONDS: Final = 5.0
-"""A transaction of the write path has ended by then: later no message can appear in the queue before those that were
-read.
+"""So long after a message was written, its transaction has ended: later no message appears in the queue before those
+that were read. A message whose commit takes longer is found when the queue is read from its start.
 """
 FROM_THE_START_SECONDS: Final = 60.0
 """How often the queue is read from its start."""

@@ -300,9 +300,10 @@ _DELIVERY_AMENDED: Final = [name for name in NewDeliveryRow.__struct_fields__ if
 _MESSAGE_ID: Final = """
 (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
  || '7' || substr(gen_random_uuid()::text, 16))::uuid"""
+# They are due from this moment: from the start of a long transaction, they would come behind what was read meanwhile.
 _OUTBOX: Final = f"""
-INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, retry_until)
-SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, now() + make_interval(hours => {RETRY_HOURS})
+INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, next_attempt_at, retry_until)
+SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, clock_timestamp(), now() + make_interval(hours => {RETRY_HOURS})
 FROM {_rows("webhook_deliveries", ("key", "type", "body", "seq"))}
 JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
 ORDER BY u.seq"""  # noqa: S608

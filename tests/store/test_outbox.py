@@ -80,6 +80,16 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
     assert await connection.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
 
 
+async def test_messages_are_due_from_when_they_are_written_however_long_the_transaction_lasts(connection: Any) -> None:
+    await connection.execute(WEBHOOK, new_id(), ["*"], True)
+    async with undone(connection):
+        world = (await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))).world
+        happened = happen(world, an_order(new_id()))
+        later = await connection.fetchval("SELECT clock_timestamp()")
+        await save(connection, world, happened, [], webhook_messages(happened, world))
+        assert await connection.fetchval("SELECT min(next_attempt_at) FROM webhook_deliveries") > later
+
+
 async def test_a_batch_asks_whether_anybody_listens(connection: Any) -> None:
     async with undone(connection):
         assert not (await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))).has_webhooks
