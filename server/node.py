@@ -7,6 +7,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -22,7 +23,7 @@ from server.contract.commit import Committed
 from server.contract.tracking import TrackingLinks
 from server.current_policy import CurrentSettings, KnownZones, Policies
 from server.dispatch.commands import SeeDriver
-from server.dispatch.model import Actor
+from server.dispatch.model import Actor, Position
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import STATES_VERSION
 from server.dispatcher.deadlines import Deadlines
@@ -53,7 +54,7 @@ from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
 from server.sockets.revocations import Revocations
 from server.spreadsheets.reader import SpreadsheetReader
-from server.store.clock import DatabaseClock, DatabaseTime
+from server.store.clock import DatabaseClock, DatabaseTime, to_millisecond
 from server.store.engine import Database
 from server.store.imports import DriverImports
 from server.store.jobs.erasing import keep_erasing
@@ -134,6 +135,7 @@ class Node:
                 zones=lambda: self.zones.current,
                 spelled_before=self.zones.spelled_before,
                 tracking_url=self.tracking_links.url,
+                where=self._where,
             ),
             batch_limit=self.settings.batch_limit,
         )
@@ -387,6 +389,13 @@ class Node:
 
     def _dispatches(self) -> bool:
         return self.lease.held
+
+    def _where(self, driver_id: str) -> Position | None:
+        place = self.matcher.fleet.where(driver_id)
+        if place is None:
+            return None
+        lat, lon, at = place
+        return Position(lat, lon, to_millisecond(datetime.fromtimestamp(at, UTC)))
 
     def _appeared(self, driver_ids: list[str]) -> None:
         self._run_once(self._add_dispatchable(driver_ids))

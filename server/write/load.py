@@ -6,7 +6,7 @@ only. State is read by a later statement, once all locks are held; it also retur
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from server.dispatch import commands as c
-from server.dispatch.model import Alert, ChatMessage, Delivery, Driver, Point, Still
+from server.dispatch.model import Alert, ChatMessage, Delivery, Driver, Point, Position, Still
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import STATES_VERSION
@@ -32,7 +32,7 @@ class Named(Struct):
     first request is needed. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
     messages commands are about, `chat_messages` ids of such messages. `stalled` are deliveries
     whose driver's stops and time without a move are needed. `roomier` are drivers who may have room for more after a
-    command.
+    command. `newest_positions`: a command asks where a driver is now, also if that is not stored yet.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -52,6 +52,7 @@ class Named(Struct):
     policy: bool = False
     zones: bool = False
     alerts: bool = False
+    newest_positions: bool = False
 
     @property
     def only_rows(self) -> bool:
@@ -82,6 +83,7 @@ class Named(Struct):
             ):
                 self.assignments.add(command.assignment_id)
             case c.Reassign():
+                self.newest_positions = True
                 self.assignments.add(command.assignment_id)
                 if command.driver_id is not None:
                     self.whole_drivers.add(command.driver_id)
@@ -103,7 +105,10 @@ class Named(Struct):
                 | c.EscalateRisk()
             ):
                 self.deliveries.add(command.delivery_id)
-            case c.RestoreDelivery() | c.RetryDelivery():
+            case c.RestoreDelivery():
+                self.deliveries.add(command.delivery_id)
+            case c.RetryDelivery():
+                self.newest_positions = True
                 self.deliveries.add(command.delivery_id)
             case c.TakeBreak() | c.Pause() | c.EndShift() | c.SetAvailability() | c.DeactivateDriver():
                 self.whole_drivers.add(command.driver_id)
@@ -170,7 +175,7 @@ POLICY: Final = "SELECT document, additions FROM policy ORDER BY version DESC LI
 class NodeCopies(Struct, frozen=True):
     """What this node knows without reading it, each from a function that returns it as it is now: the policy, the
     version of states that every live node can read (dispatch/transitions.py), the zones, and the spelling of a zone, or
-    None if this node does not know it. They may only know what is committed.
+    None if this node does not know it. But for positions, they may only know what is committed.
     """
 
     policy: Callable[[], Policy]
@@ -179,6 +184,8 @@ class NodeCopies(Struct, frozen=True):
     spelled_before: Callable[[str], str | None] = lambda _: None
     tracking_url: Callable[[str], str | None] = lambda _: None
     """The customer's link to a delivery."""
+    where: Callable[[str], Position | None] = lambda _: None
+    """The newest position of a driver, also if it is not stored yet."""
 
 
 class Loaded(Struct):
@@ -242,6 +249,8 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     rows = rows_of(await read)
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
+    if named.newest_positions:
+        _move(rows.drivers.values(), copies)
     assert rows.xid is not None
     most = 1 if named.policy else policy.planning.next_jobs
     several = [
@@ -267,6 +276,14 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
         work,
     )
     return Loaded(world, rows.xid, rows.has_webhooks)
+
+
+def _move(drivers: Iterable[Driver], copies: NodeCopies) -> None:
+    """Drivers are where this node saw them last."""
+    for driver in drivers:
+        newest = copies.where(driver.id)
+        if newest is not None and (driver.position is None or newest.at > driver.position.at):
+            driver.position = newest
 
 
 class _Planned(Struct):
