@@ -98,6 +98,19 @@ async def test_without_redis_everything_still_works_and_back_again_it_is_refille
         await one_cycle(first, app)
         assert (await health(first))[1]["status"] == "ok"
 
+        # For a moment it takes no writes: longer than a write waits, and not long enough to count as gone. What the
+        # node without the lease wanted to write is lost.
+        async with Redis.from_url(own_servers.embedded.redis_url) as redis:
+            await redis.execute_command("CLIENT", "PAUSE", "1600", "WRITE")  # type: ignore[no-untyped-call]
+            other = second if first.app.state.node.lease.held else first
+            await call(other, "POST", f"/drivers/{dan}/availability/pause", "driver", dan)
+
+            async def is_repaired() -> bool:
+                return bool(await redis.hget(bus.status_key, dan) == b"paused")
+
+            await until(is_repaired)
+        await app.ask("resume")
+
         # Reachable, but it refuses what is written: the same as gone.
         async with Redis.from_url(own_servers.embedded.redis_url) as redis:
             await redis.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]

@@ -59,6 +59,8 @@ class Bus:
         self.connected = False
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_loss: list[Callable[[], None]] = []
+        self.on_dropped: list[Callable[[], None]] = []
+        """Called when a pipeline was dropped, or nobody knows what of it Redis has."""
         self.sources: list[Callable[[], Iterable[RedisCommand]]] = []
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
         self._commands: list[RedisCommand] = []
@@ -124,6 +126,8 @@ class Bus:
                 continue
             if not self.connected or not await self._write(commands):
                 DROPPED.inc(len(commands))
+                for dropped in self.on_dropped:
+                    dropped()
             await asyncio.sleep(WRITE_SPACING_SECONDS)
 
     async def _write(self, commands: list[RedisCommand]) -> bool:

@@ -86,7 +86,14 @@ class DriverIndex:
         self._waiting: set[str] = set()
         self._board_at = 0.0
         self._board_later: asyncio.TimerHandle | None = None
+        self._may_be_empty = False
+        """Whether Redis was away, and the index was not written again since: a matter of the node with the lease."""
+        self._has_gaps = False
+        """Whether something that this node wanted to write may be missing."""
+        self._meanwhile: set[str] | None = None
+        """While everything is read: the drivers and offers of commits since."""
         bus.sources.append(self._commands)
+        bus.on_dropped.append(self._dropped)
 
     def committed(self, commit: Committed) -> None:
         """What was just committed here. Called on the loop after each commit; only gathers."""
@@ -104,6 +111,9 @@ class DriverIndex:
             node = message.session_node
             if node is not None and node != self._node_id:
                 self._for_node(node).messages.append((message.driver_id, message.seq, message.body))
+        if self._meanwhile is not None:
+            self._meanwhile.update(driver.id for driver in commit.drivers)
+            self._meanwhile.update(event.offer_id for event in commit.events if event.offer_id is not None)
         if not self._alone():
             if not self.holds_lease():
                 self._drivers.update((driver.id, (commit.at, driver)) for driver in commit.drivers)
@@ -112,6 +122,9 @@ class DriverIndex:
                     self._waiting.update(waiting)
             self._hint_board()
         self._bus.wake()
+
+    def _dropped(self) -> None:
+        self._has_gaps = True
 
     def _hint_waiting(self, waiting: Iterable[str]) -> None:
         self._waiting.update(waiting)
@@ -249,28 +262,50 @@ class DriverIndex:
         }
 
     async def refill(self) -> None:
-        """Redis is back, maybe empty: the lease holder writes the whole index again."""
-        statuses = await driver_statuses(self._pool)
-        offers = await open_offers(self._pool)
-        for driver_id, status in statuses:
-            self._statuses.setdefault(driver_id, status)
-        for o in offers:
-            shown = _offer_json(o.id, o.delivery_id, o.driver_id, o.expires_at)
-            self._offers.setdefault(o.id, (o.left_seconds, shown))
-        await self.reconcile()
+        """Write the whole index again: Redis was away, or a write got lost. If this fails, or what it writes gets lost
+        too, it is due again. Raises what the database or Redis raise.
+        """
+        self._may_be_empty = self._has_gaps = False
+        meanwhile: set[str] = set()
+        self._meanwhile = meanwhile
+        try:
+            async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
+                shown = await self._shown_offers()
+            statuses = await driver_statuses(self._pool)
+            offers = await open_offers(self._pool)
+            self._statuses.update((driver_id, status) for driver_id, status in statuses if driver_id not in meanwhile)
+            closed = shown.difference(meanwhile, (offer.id for offer in offers))
+            self._offers.update(dict.fromkeys(closed))
+            for o in offers:
+                if o.id not in meanwhile:
+                    self._offers[o.id] = (o.left_seconds, _offer_json(o.id, o.delivery_id, o.driver_id, o.expires_at))
+            await self.reconcile()
+        except BaseException:
+            self._has_gaps = True
+            raise
+        finally:
+            self._meanwhile = None
         self._bus.wake()
 
+    async def _shown_offers(self) -> set[str]:
+        prefix = self._bus.offer_key("")
+        return {
+            key.decode().removeprefix(prefix) async for key in self._bus.redis.scan_iter(match=f"{prefix}*", count=1000)
+        }
+
     async def keep(self) -> None:
-        """Reconcile while this process has the lease; write everything again when Redis is back."""
+        """Reconcile while this process has the lease; write everything again when Redis is back, and when something
+        that this process wrote got lost.
+        """
         back = asyncio.Event()
         self._bus.on_reconnect.append(back.set)
         try:
             while True:
-                came_back = await wait_until_set(back, RECONCILE_SECONDS)
-                if not self._bus.connected or not self.holds_lease():
+                self._may_be_empty |= await wait_until_set(back, RECONCILE_SECONDS)
+                if not self._bus.connected or not (self.holds_lease() or self._has_gaps):
                     continue
                 try:
-                    await (self.refill() if came_back else self.reconcile())
+                    await (self.refill() if self._may_be_empty or self._has_gaps else self.reconcile())
                 except (RedisError, *DATABASE_ERRORS) as error:
                     log.warning("reconcile_failed", reason=repr(error))
         finally:
