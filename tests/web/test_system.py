@@ -106,6 +106,8 @@ async def test_the_asyncapi_document_tells_of_every_message(site: Site) -> None:
     }  # fmt: skip
     for message in document["components"]["messages"].values():
         assert message["payload"]["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]
+    closes = re.findall(r"^- (\d+): (.+)$", document["info"]["description"], re.MULTILINE)
+    assert [code for code, _ in closes] == ["4101", "4102", "4103", "4104", "4105", "4106", "4201", "4202", "4203"]
 
 
 async def test_the_docs_need_nothing_from_elsewhere(site: Site) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server import __version__
 from server.contract import messages as m
-from server.sockets import session as s
+from server.sockets import session
 from server.sockets.session import CloseCode
 
 REF: Final = "#/components/schemas/"
@@ -23,17 +23,7 @@ connection with 4106 if another device of the driver is in use: ask the driver, 
 The server answers each message that has an `id` with one `ack` or `error` with that `id` (`ping` with `pong`)."""
 
 CLOSING: Final = "Close codes (4100-4199: do not reconnect; 4200-4299: reconnect):"
-CLOSE_CODES: Final[tuple[CloseCode, ...]] = (
-    s.UNAUTHORIZED,
-    s.TOKEN_EXPIRED,
-    s.SUPERSEDED,
-    s.PROTOCOL_VIOLATION,
-    s.TWO_DEVICES,
-    s.OTHER_DEVICE,
-    s.TOO_SLOW,
-    s.TOO_MANY_MESSAGES,
-    s.RESTARTING,
-)
+CLOSE_CODES: Final = sorted((code.code, code.reason) for code in vars(session).values() if isinstance(code, CloseCode))
 
 
 def document(root: str = "") -> dict[str, Any]:
@@ -42,7 +32,7 @@ def document(root: str = "") -> dict[str, Any]:
     kinds = (*received, *sent)
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
     messages = {_name(kind): _message(kind) for kind in kinds}
-    closes = "\n".join(f"- {close.code}: {close.reason}" for close in CLOSE_CODES)
+    closes = "\n".join(f"- {code}: {reason}" for code, reason in CLOSE_CODES)
     return {
         "asyncapi": "3.0.0",
         "info": {

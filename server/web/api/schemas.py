@@ -10,9 +10,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.messages import AccuracyM, Heading, Lat, Lon, SpeedKmh
+from server.contract.webhook_events import EVERYTHING, TYPES
 from server.dispatch.model import Availability, DeliveryStatus, ProofKind, StopKind
 from server.dispatch.money import EXPONENTS
 from server.dispatch.names import INVISIBLE
+from server.store.reads.notices import NoticeKind, NoticeStatus, To
 
 # Declared here but checked by `Body`, which refuses NUL at a fraction of the cost of a pattern.
 NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
@@ -421,37 +423,7 @@ WebhookUrl = Annotated[
         extra_json_schema={"format": "uri", "pattern": "^[^#\\u0000]*$"},
     ),
 ]
-EventType = Literal[
-    "*",
-    "delivery.created",
-    "delivery.assigned",
-    "delivery.arrived",
-    "delivery.picked_up",
-    "delivery.delivered",
-    "delivery.released",
-    "delivery.failed",
-    "delivery.returning",
-    "delivery.returned",
-    "delivery.late_report",
-    "delivery.changed",
-    "delivery.restored",
-    "delivery.retried",
-    "delivery.at_risk",
-    "delivery.recovered",
-    "delivery.cancelled",
-    "delivery.reassigned",
-    "delivery.escalated",
-    "offer.created",
-    "offer.accepted",
-    "offer.rejected",
-    "offer.expired",
-    "offer.withdrawn",
-    "driver.availability_changed",
-    "ticket.created",
-    "alert.raised",
-    "alert.resolved",
-    "report.day",
-]
+EventType = Literal[(EVERYTHING, *TYPES)]  # type: ignore[valid-type]  # the events that webhooks get
 EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 
 
@@ -569,25 +541,9 @@ class NoticesQuery(RequestQuery, frozen=True):
 
     limit: Limit = 50
     cursor: Annotated[str, Meta(max_length=600, description="`nextCursor` of the previous page")] | UnsetType = UNSET
-    to: Literal["ops", "customer", "driver"] | UnsetType = UNSET
-    kind: (
-        Literal[
-            "delivery.escalated",
-            "ticket.created",
-            "alert.raised",
-            "alert.resolved",
-            "delivery.assigned",
-            "offer.created",
-            "offer.closed",
-            "delivery.reassigned",
-            "delivery.cancelled",
-            "driver.availability_changed",
-            "driver.message_sent",
-            "webhook.switched_off",
-        ]
-        | UnsetType
-    ) = UNSET
-    status: Literal["pending", "sent", "received", "failed"] | UnsetType = UNSET
+    to: To | UnsetType = UNSET
+    kind: NoticeKind | UnsetType = UNSET
+    status: NoticeStatus | UnsetType = UNSET
     zone: ZoneText | UnsetType = UNSET
     delivery_id: IdGiven | UnsetType = UNSET
     hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET
