@@ -67,7 +67,10 @@ STATEMENT = re.compile(
     r"|(?i:^\s*(select\s.+\sfrom\s|insert\s+into\s+\w+\s*\(|update\s+\w+\s+set\s+\w+\s*=|delete\s+from\s+\w+\s+where\s))",
     re.DOTALL,
 )
-ASKING = {"fetch", "fetch_one", "fetchrow", "fetchval", "execute", "executemany", "prepare", "ask_one"}
+ASKING = {
+    "fetch", "fetch_as", "fetch_one", "fetch_one_as", "fetchrow", "fetchval", "execute", "executemany", "prepare",
+    "ask_one",
+}  # fmt: skip
 """Methods and functions that run a statement."""
 NOT_THE_DATABASE = {("node.py", "fetch"), ("redis/index.py", "execute"), ("dispatch/shapes.py", "prepare")}
 """Methods of other libraries with the name of one of these."""

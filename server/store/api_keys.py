@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch_one
+from server.store.query import fetch_one_as
 from server.store.tables import ApiKey as Row
 from server.store.typed import NOW, ask, newest
 
@@ -44,8 +44,7 @@ class GoodKey(Struct, frozen=True):
 
 async def find_good_key(pool: Pool, key_hashes: Sequence[str]) -> GoodKey | None:
     """The valid key with one of these hashes, or None."""
-    row = await fetch_one(pool, FIND, list(key_hashes))
-    return None if row is None else GoodKey(*row)
+    return await fetch_one_as(pool, GoodKey, FIND, list(key_hashes))
 
 
 async def note_key_use(pool: Pool, key_id: str) -> None:
@@ -79,5 +78,4 @@ async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
 
 async def revoke_key(pool: Pool, key_id: str) -> str | None:
     """The hash of the key, which is now revoked; None if there is no such key."""
-    row = await fetch_one(pool, REVOKE, key_id)
-    return None if row is None else str(row[0])
+    return await fetch_one_as(pool, str, REVOKE, key_id)

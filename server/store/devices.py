@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from server.dispatch.model import Actor
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one_as
 
 UNUSED_DAYS: Final = 30
 """A device that is not used for so many days is signed out, unless its driver has an active assignment."""
@@ -89,19 +89,17 @@ class Revoked(Struct, frozen=True):
 
 async def end(pool: Pool, driver_id: str, device_id: str, by: Actor, reason: EndReason) -> bool | None:
     """End a device. False if it ended before, None if the driver has no such device."""
-    row = await fetch_one(pool, END, driver_id, device_id, by.type, by.id, reason)
-    return None if row is None else bool(row[0])
+    return await fetch_one_as(pool, bool, END, driver_id, device_id, by.type, by.id, reason)
 
 
 async def holder(pool: Pool, family_hash: str) -> SignedIn | None:
     """The device that has or had such a token, even if the device has ended."""
-    row = await fetch_one(pool, HOLDER, family_hash)
-    return None if row is None else SignedIn(*row)
+    return await fetch_one_as(pool, SignedIn, HOLDER, family_hash)
 
 
 async def list_devices(pool: Pool, driver_id: str, before: str | None, limit: int) -> list[Device]:
     """At most `limit` devices, newest first, older than the device `before`. Includes ended devices."""
-    return [Device(*row) for row in await fetch(pool, PAGE, driver_id, before, limit)]
+    return await fetch_as(pool, Device, PAGE, driver_id, before, limit)
 
 
 async def count_devices(pool: Pool, driver_ids: Iterable[str]) -> dict[str, int]:
@@ -117,9 +115,9 @@ async def save_uses(pool: Pool, uses: Mapping[str, datetime]) -> None:
 
 async def revoked(pool: Pool, token_seconds: float) -> Collection[Revoked]:
     """All deactivated drivers, and all devices that ended within the last `token_seconds`."""
-    return [Revoked(*row) for row in await fetch(pool, REVOKED, token_seconds)]
+    return await fetch_as(pool, Revoked, REVOKED, token_seconds)
 
 
 async def recently_changed(pool: Pool) -> Collection[Revoked]:
     """Drivers who were deactivated or reactivated, and devices that ended, within RECENT_SECONDS."""
-    return [Revoked(*row) for row in await fetch(pool, CHANGED)]
+    return await fetch_as(pool, Revoked, CHANGED)

@@ -10,8 +10,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.positions import AT_STOP_KM, MOVED_KM
 from server.store.connections import Pool
 from server.store.positions import nearer_than
-
-QUERY_TIMEOUT_SECONDS: Final = 5.0
+from server.store.query import QUERY_TIMEOUT_SECONDS
 
 DeadlineKind = Literal[
     "offer", "break", "dispatch", "hold", "escalation", "presence", "session", "pickup_late", "delivery_late",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from server.store.connections import Queries
-from server.store.query import fetch_one
+from server.store.query import fetch_one, fetch_one_as
 
 MAKE: Final = """
 INSERT INTO password_links (user_id, code_hash, created_by, expires_at)
@@ -33,11 +33,9 @@ async def make_link(db: Queries, user_id: str, code_hash: str, created_by: str, 
 
 async def whose_link(db: Queries, code_hash: str) -> str | None:
     """The name of the person whose link it is; None if it is invalid."""
-    row = await fetch_one(db, FIND, code_hash)
-    return None if row is None else str(row[0])
+    return await fetch_one_as(db, str, FIND, code_hash)
 
 
 async def use_link(db: Queries, code_hash: str, password_hash: str) -> str | None:
     """Set the password, end all sessions of the person, and return their id. None for an invalid link."""
-    row = await fetch_one(db, USE, code_hash, password_hash)
-    return None if row is None else str(row[0])
+    return await fetch_one_as(db, str, USE, code_hash, password_hash)

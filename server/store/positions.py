@@ -8,8 +8,7 @@ from typing import Final
 from server.dispatch.positions import MOVED_KM
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.connections import Pool
-
-QUERY_TIMEOUT_SECONDS: Final = 5.0
+from server.store.query import QUERY_TIMEOUT_SECONDS
 
 PositionRow = tuple[str, float, float, datetime, float | None, float | None, float | None, str | None]
 """A driver's id, degrees of latitude and longitude, when, degrees from north, km/h, metres of accuracy, and the zone

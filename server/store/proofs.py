@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one, fetch_one_as
 
 ABOUT: Final = """
 SELECT a.delivery_id::text, a.driver_id::text,
@@ -74,8 +74,7 @@ class ObjectCounts(Struct, frozen=True):
 
 async def proof_target(pool: Pool, assignment_id: str, proof_id: str) -> ProofTarget | None:
     """The target of a proof; None if there is no such assignment. Raises DatabaseAway."""
-    row = await fetch_one(pool, ABOUT, assignment_id, proof_id)
-    return None if row is None else ProofTarget(*row)
+    return await fetch_one_as(pool, ProofTarget, ABOUT, assignment_id, proof_id)
 
 
 async def announce_object(pool: Pool, key: str) -> None:
@@ -100,13 +99,12 @@ async def drop_proof(pool: Pool, proof_id: str) -> None:
 
 async def read_proof(pool: Pool, delivery_id: str, proof_id: str) -> ProofFile | None:
     """A proof of a delivery. Raises DatabaseAway."""
-    row = await fetch_one(pool, READ, delivery_id, proof_id)
-    return None if row is None else ProofFile(*row)
+    return await fetch_one_as(pool, ProofFile, READ, delivery_id, proof_id)
 
 
 async def objects_to_remove(pool: Pool, limit: int) -> list[str]:
     """The keys of objects that are to be removed from the store now. Raises DatabaseAway."""
-    return [row[0] for row in await fetch(pool, TO_REMOVE, limit)]
+    return await fetch_as(pool, str, TO_REMOVE, limit)
 
 
 async def forget_objects(pool: Pool, keys: list[str]) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server.store.connections import Pool
 from server.store.devices import UNUSED_DAYS
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch_as, fetch_one_as
 from server.store.tables import PushKey
 from server.store.tables import PushSubscription as Row
 from server.store.typed import NOW, ask, ask_one
@@ -81,13 +81,12 @@ async def add_subscription(
     DatabaseAway.
     """
     until = min(expires_at, LATEST)
-    row = await fetch_one(pool, ADD, new_id, driver_id, endpoint, p256dh, auth, until, device_id)
-    return None if row is None else Subscription(*row)
+    return await fetch_one_as(pool, Subscription, ADD, new_id, driver_id, endpoint, p256dh, auth, until, device_id)
 
 
 async def read_subscriptions(pool: Pool, driver_id: str) -> list[Subscription]:
     """Valid subscriptions, newest first. Raises DatabaseAway."""
-    return [Subscription(*row) for row in await fetch(pool, OF_DRIVER, driver_id)]
+    return await fetch_as(pool, Subscription, OF_DRIVER, driver_id)
 
 
 async def remove_subscription(pool: Pool, driver_id: str, subscription_id: str) -> bool:

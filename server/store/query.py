@@ -3,15 +3,17 @@
 Every read is one statement, so that what it shows belongs together, and is bounded in rows and in time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from server.store.connections import Queries
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+Found = TypeVar("Found")
 
 _AWAY: Final = (
     asyncpg.PostgresConnectionError,
@@ -55,3 +57,14 @@ async def fetch_one(pool: Queries, query: str, *args: object) -> Any:
     """The first row, or None. Raises DatabaseAway."""
     rows = await fetch(pool, query, *args)
     return rows[0] if rows else None
+
+
+async def fetch_as(pool: Queries, kind: Callable[..., Found], query: str, *args: object) -> list[Found]:
+    """The rows, each as what `kind` makes of its columns. Raises DatabaseAway."""
+    return [kind(*row) for row in await fetch(pool, query, *args)]
+
+
+async def fetch_one_as(pool: Queries, kind: Callable[..., Found], query: str, *args: object) -> Found | None:
+    """The first row, as what `kind` makes of its columns, or None. Raises DatabaseAway."""
+    row = await fetch_one(pool, query, *args)
+    return None if row is None else kind(*row)

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch, fetch_as
 from server.store.tables import PersonSession
 from server.store.typed import NOW, ask
 from server.store.users import PersonRole
@@ -64,7 +64,7 @@ async def find_good_sessions(
     """The valid ones of these sessions: used within `idle_seconds`. A use recorded more than `recorded_seconds` ago is
     old.
     """
-    return [GoodSession(*row) for row in await fetch(pool, FIND, list(token_hashes), idle_seconds, recorded_seconds)]
+    return await fetch_as(pool, GoodSession, FIND, list(token_hashes), idle_seconds, recorded_seconds)
 
 
 async def note_session_use(pool: Pool, token_hash: str) -> None:
@@ -79,7 +79,7 @@ async def insert_session(pool: Pool, token_hash: str, user_id: str, seconds: flo
 
 async def sessions_of_user(pool: Pool, user_id: str, idle_seconds: float, limit: int) -> list[OpenSession]:
     """The valid sessions of a user, those used within `idle_seconds`, the last used first."""
-    return [OpenSession(*row) for row in await fetch(pool, OF_USER, user_id, idle_seconds, limit)]
+    return await fetch_as(pool, OpenSession, OF_USER, user_id, idle_seconds, limit)
 
 
 async def delete_session(pool: Pool, token_hash: str) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from server.dispatch.model import Actor
 from server.store.connections import Pool
 from server.store.devices import NOW, VALID, EndReason, SignedIn
-from server.store.query import fetch_one
+from server.store.query import fetch_one, fetch_one_as
 
 INVITATION_DAYS: Final = 7
 
@@ -83,14 +83,12 @@ async def sign_in(
     pool: Pool, code_hash: str, device_id: str, name: str, family_hash: str, token_hash: str
 ) -> SignedIn | None:
     """Delete the invitation with this code and create a device. None if there is no valid invitation with this code."""
-    row = await fetch_one(pool, SIGN_IN, code_hash, device_id, name, family_hash, token_hash)
-    return None if row is None else SignedIn(*row)
+    return await fetch_one_as(pool, SignedIn, SIGN_IN, code_hash, device_id, name, family_hash, token_hash)
 
 
 async def signed_in_before(pool: Pool, family_hash: str, token_hash: str) -> SignedIn | None:
     """The device with exactly this token, or None if there is none or it has ended."""
-    row = await fetch_one(pool, AGAIN, family_hash, token_hash)
-    return None if row is None else SignedIn(*row)
+    return await fetch_one_as(pool, SignedIn, AGAIN, family_hash, token_hash)
 
 
 async def renew(
@@ -105,5 +103,4 @@ async def renew(
 
 async def open_invitation(pool: Pool, driver_id: str) -> Invitation | None:
     """The driver's invitation, if it can still be used."""
-    row = await fetch_one(pool, INVITATION, driver_id)
-    return None if row is None else Invitation(*row)
+    return await fetch_one_as(pool, Invitation, INVITATION, driver_id)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server.ids import new_id
 from server.store.connections import Queries
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_one, fetch_one_as
 from server.store.tables import User
 from server.store.typed import NOW, ask, ask_one
 
@@ -104,8 +104,7 @@ async def update_person(
     """Change the given fields; any real change ends the user's sessions. None if there is no such user, or if no active
     admin would be left.
     """
-    row = await fetch_one(db, CHANGE, person_id, role, active, password_hash)
-    return None if row is None else Person(*row)
+    return await fetch_one_as(db, Person, CHANGE, person_id, role, active, password_hash)
 
 
 async def note_login(db: Queries, person_id: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch_one
+from server.store.query import fetch_one, fetch_one_as
 from server.store.tables import Webhook
 from server.store.typed import ask, newest
 
@@ -69,16 +69,14 @@ async def add_webhook(
     pool: Pool, webhook_id: str, url: str, events: list[str], secret: str, by: str
 ) -> WebhookRow | None:
     """Create a webhook; None if the limit is reached."""
-    row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
-    return WebhookRow(*row) if row is not None else None
+    return await fetch_one_as(pool, WebhookRow, ADD, webhook_id, url, events, secret, by)
 
 
 async def change_webhook(
     pool: Pool, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
 ) -> WebhookRow | None:
     """The webhook with the given fields changed, or None if there is none."""
-    row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
-    return WebhookRow(*row) if row is not None else None
+    return await fetch_one_as(pool, WebhookRow, CHANGE, webhook_id, url, events, active)
 
 
 async def remove_webhook(pool: Pool, webhook_id: str) -> bool:
@@ -88,5 +86,4 @@ async def remove_webhook(pool: Pool, webhook_id: str) -> bool:
 
 async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow | None:
     """The webhook with this new secret; the old one also signs for a day. None if there is no such webhook."""
-    row = await fetch_one(pool, ROTATE, webhook_id, secret)
-    return WebhookRow(*row) if row is not None else None
+    return await fetch_one_as(pool, WebhookRow, ROTATE, webhook_id, secret)

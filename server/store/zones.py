@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server.dispatch.zones import Zone
 from server.store.connections import Pool, Record
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one
 
 _DESCRIPTION: Final = "spelling, name, shape, helped_by, changed_by, changed_at"
 DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM zones WHERE name IS NOT NULL"  # noqa: S608 - constants
@@ -65,4 +65,4 @@ async def read_spelling(pool: Pool, key: str) -> str | None:
 
 async def zones_in_use(pool: Pool, limit: int) -> list[ZoneInUse]:
     """All zones that an order, a driver or an admin has named, those with a description first. Raises DatabaseAway."""
-    return [ZoneInUse(*row) for row in await fetch(pool, IN_USE, limit)]
+    return await fetch_as(pool, ZoneInUse, IN_USE, limit)

@@ -7,7 +7,7 @@ from typing import Final
 from server.contract.webhook_events import EVERYTHING, REPORT, RETRY_HOURS
 from server.ids import derived_id
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 
 WANTED: Final = f"""
 SELECT id::text FROM webhooks
@@ -23,7 +23,7 @@ ON CONFLICT (id) DO NOTHING RETURNING webhook_id::text"""  # noqa: S608
 
 async def wanted_reports(pool: Pool, due: datetime) -> list[str]:
     """The webhooks that get the report which is due at this time: those that were there before. Raises DatabaseAway."""
-    return [row[0] for row in await fetch(pool, WANTED, due)]
+    return await fetch_as(pool, str, WANTED, due)
 
 
 async def write_reports(pool: Pool, webhooks: Sequence[str], day: str, body: str) -> list[str]:
@@ -32,4 +32,4 @@ async def write_reports(pool: Pool, webhooks: Sequence[str], day: str, body: str
     """
     key = f"{REPORT} {day}"
     ids = [derived_id(webhook_id, key) for webhook_id in webhooks]
-    return [row[0] for row in await fetch(pool, WRITE, ids, list(webhooks), key, body)]
+    return await fetch_as(pool, str, WRITE, ids, list(webhooks), key, body)

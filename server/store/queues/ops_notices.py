@@ -11,9 +11,7 @@ from server.dispatch import events as e
 from server.dispatch.world import World
 from server.ids import new_id
 from server.store.connections import Pool
-from server.store.query import fetch_one
-
-TIMEOUT_SECONDS: Final = 5.0
+from server.store.query import QUERY_TIMEOUT_SECONDS, fetch_one
 
 # The first who said so keeps it.
 ACKNOWLEDGE: Final = """
@@ -90,15 +88,15 @@ async def acknowledge_notice(pool: Pool, notice_id: str, by: str) -> bool:
 
 async def claim_notices(pool: Pool, channel: str, limit: int, lock_seconds: float) -> list[ToSend]:
     """The due notices for this channel. Raises what the database raises."""
-    rows = await pool.fetch(CLAIM, limit, channel, lock_seconds, timeout=TIMEOUT_SECONDS)
+    rows = await pool.fetch(CLAIM, limit, channel, lock_seconds, timeout=QUERY_TIMEOUT_SECONDS)
     return [ToSend(*row) for row in rows]
 
 
 async def show_notices(pool: Pool) -> None:
     """Mark due notices as shown on the boards; they are not sent. Raises what the database raises."""
-    await pool.execute(SHOWN, timeout=TIMEOUT_SECONDS)
+    await pool.execute(SHOWN, timeout=QUERY_TIMEOUT_SECONDS)
 
 
 async def record_notice(pool: Pool, notice: ToSend, error: str | None, again_seconds: float | None) -> None:
     """Record the result: sent, or retried after some seconds, or failed for good. Raises what the database raises."""
-    await pool.execute(RECORD, notice.id, notice.attempt, error, again_seconds, timeout=TIMEOUT_SECONDS)
+    await pool.execute(RECORD, notice.id, notice.attempt, error, again_seconds, timeout=QUERY_TIMEOUT_SECONDS)

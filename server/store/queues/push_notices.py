@@ -11,11 +11,10 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch_one
+from server.store.query import QUERY_TIMEOUT_SECONDS, fetch_one
 
 PushKind = Literal["offer.created", "offer.closed", "message"]
 
-TIMEOUT_SECONDS: Final = 5.0
 SOONEST_SECONDS: Final = 1.0
 """What has less time left is not worth sending."""
 LOOK_BACK_MINUTES: Final = 10
@@ -172,7 +171,7 @@ class NoticeToSend(Struct, frozen=True):
 
 async def claim_driver_notices(pool: Pool, limit: int, lock_seconds: float) -> list[NoticeToSend]:
     """The pushes to send now. Raises what the database raises."""
-    return [NoticeToSend(*row) for row in await pool.fetch(CLAIM, lock_seconds, limit, timeout=TIMEOUT_SECONDS)]
+    return [NoticeToSend(*row) for row in await pool.fetch(CLAIM, lock_seconds, limit, timeout=QUERY_TIMEOUT_SECONDS)]
 
 
 async def record_driver_notice(
@@ -191,7 +190,7 @@ async def record_driver_notice(
     another node has it. Raises what the database raises.
     """
     failed: bool | None = await pool.fetchval(
-        RECORD, notice.id, notice.attempt, status, error, again_seconds, tried, gone, timeout=TIMEOUT_SECONDS
+        RECORD, notice.id, notice.attempt, status, error, again_seconds, tried, gone, timeout=QUERY_TIMEOUT_SECONDS
     )
     return failed
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from server.contract.webhook_events import REPORT
 from server.ids import FIRST_ID, derived_id
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch, fetch_as
 from server.store.tables import ReportMail
 from server.store.typed import ask
 
@@ -93,12 +93,12 @@ class FailedTest(Struct, frozen=True):
 async def write_report_mails(pool: Pool, recipients: Sequence[str], day: date, due: datetime) -> list[str]:
     """Write the mail of a day for each of these recipients that has none yet: the recipients that got one now."""
     ids = [derived_id(FIRST_ID, f"{REPORT} {day.isoformat()} {recipient.casefold()}") for recipient in recipients]
-    return [row[0] for row in await fetch(pool, WRITE, ids, list(recipients), day, due)]
+    return await fetch_as(pool, str, WRITE, ids, list(recipients), day, due)
 
 
 async def claim_report_mails(pool: Pool, limit: int, lock_seconds: float) -> list[MailToSend]:
     """The due mails. Nobody else gets them for so many seconds."""
-    return [MailToSend(*row) for row in await fetch(pool, CLAIM, limit, lock_seconds)]
+    return await fetch_as(pool, MailToSend, CLAIM, limit, lock_seconds)
 
 
 async def record_report_mail(pool: Pool, mail: MailToSend, error: str | None, again_seconds: float | None) -> None:
@@ -130,4 +130,4 @@ async def read_failed_test(pool: Pool) -> FailedTest | None:
 
 async def send_report_mails_again(pool: Pool, recipients: Sequence[str], today: date) -> list[str]:
     """Let the failed mails of the last seven days go out again, for another day of attempts: to these recipients."""
-    return [row[0] for row in await fetch(pool, AGAIN, today - timedelta(days=7), list(recipients))]
+    return await fetch_as(pool, str, AGAIN, today - timedelta(days=7), list(recipients))

@@ -15,8 +15,8 @@ from server.dispatch import events as e
 from server.dispatch.world import World
 from server.ids import new_id
 from server.store.connections import Pool
+from server.store.query import QUERY_TIMEOUT_SECONDS
 
-TIMEOUT_SECONDS: Final = 5.0
 LONGEST_HOURS: Final = 24
 """A notice that has not arrived by then has failed."""
 
@@ -63,9 +63,9 @@ def stream_notice(event: e.Event, seq: int, world: World) -> StreamNoticeRow | N
 
 async def unheard_notices(pool: Pool, node_id: str) -> list[UnheardNotice]:
     """The notices of drivers who are connected to this node. Raises what the database raises."""
-    return [UnheardNotice(*row) for row in await pool.fetch(UNHEARD, node_id, timeout=TIMEOUT_SECONDS)]
+    return [UnheardNotice(*row) for row in await pool.fetch(UNHEARD, node_id, timeout=QUERY_TIMEOUT_SECONDS)]
 
 
 async def record_receipts(pool: Pool, sent: Sequence[str], received: Sequence[str]) -> None:
     """Record which notices were sent on a socket and which arrived. Raises what the database raises."""
-    await pool.execute(NOTE, sent, received, timeout=TIMEOUT_SECONDS)
+    await pool.execute(NOTE, sent, received, timeout=QUERY_TIMEOUT_SECONDS)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one, fetch_one_as
 from server.store.queues.webhook_queue import Attempt, DueMessage
 from server.store.tables import Webhook
 from server.store.typed import is_there
@@ -151,13 +151,12 @@ async def read_messages(
     pool: Pool, webhook_id: str, before: int | None, status: str | None, limit: int
 ) -> list[LoggedMessage] | None:
     """The messages of a webhook before `before`, newest first; None if there never was such a webhook."""
-    found = [LoggedMessage(*row) for row in await fetch(pool, MESSAGES, webhook_id, before, status, limit)]
+    found = await fetch_as(pool, LoggedMessage, MESSAGES, webhook_id, before, status, limit)
     return found if found or await is_there(pool, Webhook.id, webhook_id) else None
 
 
 async def read_message(pool: Pool, message_id: str) -> LoggedMessage | None:
-    row = await fetch_one(pool, MESSAGE, message_id)
-    return LoggedMessage(*row) if row is not None else None
+    return await fetch_one_as(pool, LoggedMessage, MESSAGE, message_id)
 
 
 async def redeliver(pool: Pool, message_id: str) -> str | None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from server.dispatch.model import Alert
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch_as, fetch_one_as
 from server.store.rows import ALERT_COLUMNS
 
 _ALERT: Final = f"SELECT {ALERT_COLUMNS} FROM alerts"  # noqa: S608
@@ -28,26 +28,24 @@ class AlertWithText(Alert):
 
 
 async def read_alert(pool: Pool, alert_id: str) -> Alert | None:
-    row = await fetch_one(pool, ALERT, alert_id)
-    return Alert(*row) if row is not None else None
+    return await fetch_one_as(pool, Alert, ALERT, alert_id)
 
 
 async def read_alerts(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[Alert]:
     """Newest first, those before the alert `before`."""
-    return [Alert(*row) for row in await fetch(pool, ALERTS, zone, before, limit)]
+    return await fetch_as(pool, Alert, ALERTS, zone, before, limit)
 
 
 async def read_open_alerts(pool: Pool) -> list[AlertWithText]:
     """Open alerts; unacknowledged first, then newest first. Raises DatabaseAway."""
-    return [AlertWithText(*row) for row in await fetch(pool, OPEN_ALERTS)]
+    return await fetch_as(pool, AlertWithText, OPEN_ALERTS)
 
 
 async def read_past_alerts(pool: Pool, before: str | None, limit: int) -> list[AlertWithText]:
     """Resolved alerts before the alert `before`, newest first. Raises DatabaseAway."""
-    return [AlertWithText(*row) for row in await fetch(pool, PAST_ALERTS, before, limit)]
+    return await fetch_as(pool, AlertWithText, PAST_ALERTS, before, limit)
 
 
 async def read_alert_with_text(pool: Pool, alert_id: str) -> AlertWithText | None:
     """One of them. Raises DatabaseAway."""
-    rows = await fetch(pool, WITH_TEXT, alert_id)
-    return AlertWithText(*rows[0]) if rows else None
+    return await fetch_one_as(pool, AlertWithText, WITH_TEXT, alert_id)

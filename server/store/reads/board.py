@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.dispatch.model import UNDER_WAY, Alert
 from server.ids import FIRST_ID
 from server.store.connections import Pool, Record
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one
 from server.store.rows import ALERT_COLUMNS
 
 SHOWN_LIMIT: Final = 5_000
@@ -288,16 +288,16 @@ def _end(snapshot: str) -> int:
 
 async def open_deliveries(pool: Pool) -> list[BoardDelivery]:
     """The waiting and active deliveries that the board shows."""
-    return [BoardDelivery(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
+    return await fetch_as(pool, BoardDelivery, OPEN_DELIVERIES, SHOWN_LIMIT)
 
 
 async def deliveries(pool: Pool, ids: Iterable[str]) -> list[BoardDelivery]:
     """These, in whatever state."""
-    return [BoardDelivery(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
+    return await fetch_as(pool, BoardDelivery, DELIVERIES, list(ids))
 
 
 async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[BoardDelivery]:
-    return [BoardDelivery(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
+    return await fetch_as(pool, BoardDelivery, IN_HAND, list(driver_ids))
 
 
 async def shown_drivers(pool: Pool) -> ShownDrivers:
@@ -327,8 +327,7 @@ async def deliveries_beyond(
     """The oldest deliveries with one of these statuses, in this zone (empty: any), with all these words (in lower
     case), except the known ids.
     """
-    rows = await fetch(pool, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
-    return [BoardDelivery(*row) for row in rows]
+    return await fetch_as(pool, BoardDelivery, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
 
 
 async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> ShownDrivers:
@@ -351,4 +350,4 @@ async def moved(pool: Pool, since: datetime) -> dict[str, DriverContact]:
 
 async def alerts(pool: Pool) -> list[AlertShown]:
     """Open alerts, newest first, then those resolved a moment ago."""
-    return [AlertShown(*row) for row in await fetch(pool, ALERTS)]
+    return await fetch_as(pool, AlertShown, ALERTS)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from server.dispatch.driver_runs import place_of
 from server.dispatch.model import Delivery, Place, RunStop
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one
 from server.store.rows import WORK as WORK_OF_DRIVERS
 from server.store.rows import work_from
 
@@ -88,12 +88,12 @@ class OfferAnswers(Struct, frozen=True):
 
 async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferToDriver]:
     """The driver's offers, the newest first. Raises DatabaseAway."""
-    return [OfferToDriver(*row) for row in await fetch(pool, OFFERS, driver_id, limit)]
+    return await fetch_as(pool, OfferToDriver, OFFERS, driver_id, limit)
 
 
 async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
     """The driver's active deliveries, in the order of their run, or the oldest first. Raises DatabaseAway."""
-    return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
+    return await fetch_as(pool, WorkRow, WORK, driver_id)
 
 
 async def stops_of(pool: Pool, driver_id: str) -> list[tuple[RunStop, Delivery, Place]]:

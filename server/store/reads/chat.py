@@ -5,7 +5,7 @@ from typing import Final
 
 from server.dispatch.model import ChatMessage
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 
 CHAT: Final = """
 SELECT id, driver_id, by_driver, author, text, at, seen_at FROM chat_messages
@@ -19,9 +19,9 @@ WHERE active AND availability NOT IN ('shift_ended', 'offline') AND ($1::text IS
 async def read_chat(pool: Pool, driver_id: str, before: tuple[datetime, str] | None, limit: int) -> list[ChatMessage]:
     """The messages to and from a driver before (at, id), newest first. Raises DatabaseAway."""
     at, message_id = before if before is not None else (None, None)
-    return [ChatMessage(*row) for row in await fetch(pool, CHAT, driver_id, at, message_id, limit)]
+    return await fetch_as(pool, ChatMessage, CHAT, driver_id, at, message_id, limit)
 
 
 async def ids_at_work(pool: Pool, zone: str | None) -> list[str]:
     """The ids of all drivers on shift, in a zone if given. Raises DatabaseAway."""
-    return [row[0] for row in await fetch(pool, AT_WORK, zone)]
+    return await fetch_as(pool, str, AT_WORK, zone)

@@ -9,7 +9,7 @@ from server.dispatch.model import Availability
 from server.ids import first_id_at
 from server.settings import time_zone_of
 from server.store.connections import Pool, Record
-from server.store.query import fetch
+from server.store.query import fetch, fetch_as
 from server.store.reads.pay import CENTS, CURRENCY
 
 CREATED_EARLIER: Final = timedelta(days=31)
@@ -49,7 +49,7 @@ ORDER BY h.driver_id, h."timestamp", h.id"""
 async def read_day_report(pool: Pool, since: datetime, until: datetime, now: datetime, zone_name: str) -> DayReport:
     """The report of a day of a time zone; of today until now. Raises DatabaseAway."""
     ids = first_id_at(since - CREATED_EARLIER), first_id_at(until + LATER), first_id_at(since - LATER)
-    orders = [DayOrder(*row) for row in await fetch(pool, ORDERS, since, until, *ids)]
+    orders = await fetch_as(pool, DayOrder, ORDERS, since, until, *ids)
     ended = min(until, now)
     drivers = await fetch(pool, DRIVERS, ended)
     changes = await fetch(pool, CHANGES, since, ended)

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from server.dispatch.model import ERASED, Actor, Delivery, Unassigned
 from server.store.connections import Pool, Record
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one, fetch_one_as
 from server.store.reads.unassigned import NEAREST, nearest_of
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
@@ -122,7 +122,7 @@ ORDER BY lower(store_name), id DESC"""  # noqa: S608 - constants
 
 async def read_stores(pool: Pool, orders: int) -> list[Store]:
     """The stores of the newest orders, so many, by name. Raises DatabaseAway."""
-    return [Store(*row) for row in await fetch(pool, STORES, orders)]
+    return await fetch_as(pool, Store, STORES, orders)
 
 
 OF_ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
@@ -130,8 +130,7 @@ OF_ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY
 
 async def newest_of_order(pool: Pool, order_id: str) -> str | None:
     """The id of the newest delivery under a seller's order id. Raises DatabaseAway."""
-    row = await fetch_one(pool, OF_ORDER, order_id)
-    return None if row is None else str(row[0])
+    return await fetch_one_as(pool, str, OF_ORDER, order_id)
 
 
 SELLER: Final = "SELECT seller_id FROM deliveries WHERE id = $1"
@@ -139,8 +138,7 @@ SELLER: Final = "SELECT seller_id FROM deliveries WHERE id = $1"
 
 async def seller_of(pool: Pool, delivery_id: str) -> str | None:
     """Whose delivery this is, which never changes; None if there is none. Raises DatabaseAway."""
-    row = await fetch_one(pool, SELLER, delivery_id)
-    return None if row is None else str(row[0])
+    return await fetch_one_as(pool, str, SELLER, delivery_id)
 
 
 async def delivery_exists(pool: Pool, delivery_id: str) -> bool:

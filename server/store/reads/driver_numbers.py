@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.dispatch.model import Availability
 from server.ids import first_id_at
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 from server.store.reads.pay import CENTS, CURRENCY
 
 ORDERED_EARLIER: Final = timedelta(days=31)
@@ -65,11 +65,11 @@ class DriverNumbers(Struct, frozen=True):
 
 async def read_driver_numbers(pool: Pool, driver_id: str, since: datetime, now: datetime) -> DriverNumbers | None:
     """What the driver did from `since` until `now`; None if there is no such driver. Raises DatabaseAway."""
-    changes = [_Change(*row) for row in await fetch(pool, CHANGES, driver_id, since)]
+    changes = await fetch_as(pool, _Change, CHANGES, driver_id, since)
     if not changes:
         return None
-    rows = await fetch(pool, DELIVERED, driver_id, since, first_id_at(since - ORDERED_EARLIER))
-    return DriverNumbers([Delivered(*row) for row in rows], [*_stays(changes, since, now)])
+    delivered = await fetch_as(pool, Delivered, DELIVERED, driver_id, since, first_id_at(since - ORDERED_EARLIER))
+    return DriverNumbers(delivered, [*_stays(changes, since, now)])
 
 
 def _stays(changes: Sequence[_Change], since: datetime, now: datetime) -> Iterator[Stay]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.dispatch.model import ActorType, Availability, Driver
 from server.dispatch.names import with_ascii_digits
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch, fetch_as, fetch_one
 from server.store.rows import DRIVER_COLUMNS, driver_from
 from server.store.tables import Driver as Row
 from server.store.typed import is_there
@@ -84,7 +84,7 @@ async def off_shift_drivers(pool: Pool, zones: Sequence[str], limit: int) -> lis
     """The drivers of these zones who are off shift: zone by zone, first those with a phone, the last seen first. Raises
     DatabaseAway.
     """
-    return [OffShift(*row) for row in await fetch(pool, OFF_SHIFT, list(zones), limit)]
+    return await fetch_as(pool, OffShift, OFF_SHIFT, list(zones), limit)
 
 
 async def read_driver(pool: Pool, driver_id: str) -> Driver | None:

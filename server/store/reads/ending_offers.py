@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 
 ENDING: Final = """
 SELECT o.id, o.driver_id, d.session_id, extract(epoch FROM o.expires_at - clock_timestamp())::float8
@@ -26,4 +26,4 @@ class EndingOffer(Struct, frozen=True):
 
 async def ending_offers(pool: Pool, node_id: str, within_seconds: float) -> list[EndingOffer]:
     """Those that end so soon, of drivers whose socket is on this node. Raises DatabaseAway."""
-    return [EndingOffer(*row) for row in await fetch(pool, ENDING, node_id, within_seconds)]
+    return await fetch_as(pool, EndingOffer, ENDING, node_id, within_seconds)

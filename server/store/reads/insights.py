@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch, fetch_as
 
 SCAN_TIMEOUT_SECONDS: Final = 10.0
 PIECE: Final = timedelta(days=7)
@@ -166,4 +166,4 @@ def start_of(at: datetime, zone: tzinfo, *, by_day: bool) -> datetime:
 
 async def zone_names(pool: Pool) -> list[str]:
     """The zones that have deliveries, by name."""
-    return [row[0] for row in await fetch(pool, ZONES)]
+    return await fetch_as(pool, str, ZONES)

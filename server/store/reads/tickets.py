@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server.dispatch.model import DeliveryStatus, Ticket
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 
 TICKETS_AND_WAITS: Final = """support_tickets t JOIN deliveries d ON d.id = t.delivery_id
 LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id"""
@@ -50,11 +50,11 @@ class TicketWithOrder(Struct, frozen=True):
 
 async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[Ticket]:
     """Newest first, those before the ticket `before`."""
-    return [Ticket(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
+    return await fetch_as(pool, Ticket, TICKETS, zone, before, limit)
 
 
 async def read_tickets_with_orders(
     pool: Pool, before: str | None, only_open: bool | None, limit: int
 ) -> list[TicketWithOrder]:
     """Tickets before the ticket `before`, newest first; on request only open or closed ones. Raises DatabaseAway."""
-    return [TicketWithOrder(*row) for row in await fetch(pool, WITH_ORDERS, before, only_open, limit)]
+    return await fetch_as(pool, TicketWithOrder, WITH_ORDERS, before, only_open, limit)

@@ -10,7 +10,7 @@ from server.dispatch.alerts import ZoneNumbers, measure
 from server.dispatch.model import Alert, DeliveryStatus
 from server.dispatch.policy import AlertPolicy
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch_as
 from server.store.reads.window_numbers import LONGEST_OFFER
 
 # An offer that ended in the window was made at most the longest offer before it: a range of the table's end.
@@ -107,8 +107,7 @@ class OpenAlert(Struct, frozen=True):
 
 async def read_zone_numbers(pool: Pool, window_minutes: int) -> list[ZoneNumbersRow]:
     """Every zone in which anything waits or ended in the window. Raises DatabaseAway."""
-    rows = await fetch(pool, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
-    return [ZoneNumbersRow(*row) for row in rows]
+    return await fetch_as(pool, ZoneNumbersRow, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
 
 
 async def read_numbers_now(pool: Pool, alerts: Iterable[tuple[str, str, str]], policy: AlertPolicy) -> dict[str, float]:
@@ -127,7 +126,7 @@ async def read_numbers_now(pool: Pool, alerts: Iterable[tuple[str, str, str]], p
 
 async def read_open_alert_keys(pool: Pool) -> list[OpenAlert]:
     """The open alerts. Raises DatabaseAway."""
-    return [OpenAlert(*row) for row in await fetch(pool, OPEN_ALERTS)]
+    return await fetch_as(pool, OpenAlert, OPEN_ALERTS)
 
 
 class DeliveryBehind(Struct, frozen=True):
@@ -162,10 +161,10 @@ async def read_behind(
     if alert.kind == "unassigned_count":
         over = alert.resolved_at is not None
         then = (alert.raised_at,) if over else ()
-        waiting = await fetch(pool, WAITING_THEN if over else WAITING_NOW, alert.zone, BEHIND_LIMIT, *then)
-        asked = await fetch(pool, NOT_TAKING, [row[0] for row in waiting], BEHIND_LIMIT, alert.resolved_at or now)
-        return [DeliveryBehind(*row) for row in waiting], [DriverBehind(*row) for row in asked]
+        which = WAITING_THEN if over else WAITING_NOW
+        waiting = await fetch_as(pool, DeliveryBehind, which, alert.zone, BEHIND_LIMIT, *then)
+        ids = [delivery.id for delivery in waiting]
+        return waiting, await fetch_as(pool, DriverBehind, NOT_TAKING, ids, BEHIND_LIMIT, alert.resolved_at or now)
     about = (alert.zone, BEHIND_LIMIT, alert.resolved_at or now, window_minutes, LONGEST_OFFER.total_seconds())
-    deliveries = await fetch(pool, REJECTED_DELIVERIES, *about)
-    drivers = await fetch(pool, REJECTING_DRIVERS, *about)
-    return [DeliveryBehind(*row) for row in deliveries], [DriverBehind(*row) for row in drivers]
+    deliveries = await fetch_as(pool, DeliveryBehind, REJECTED_DELIVERIES, *about)
+    return deliveries, await fetch_as(pool, DriverBehind, REJECTING_DRIVERS, *about)
