@@ -17,7 +17,7 @@ from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import Sessions
 from server.web.access.users import Passwords
 from server.web.api import system
-from server.web.api.endpoint import BODY_LIMIT_BYTES
+from server.web.api.bodies import BODY_LIMIT_BYTES
 from server.web.api.routes import API
 from server.web.driver_socket import driver_socket
 from server.web.http.assets import static_file

@@ -14,7 +14,8 @@ from msgspec import Struct
 from server.ids import new_id
 from server.process import connection_limits
 from server.process.connection_limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT, MESSAGE_LIMIT_BYTES, PIPELINE_LIMIT
-from server.web.api.endpoint import BODY_LIMIT_BYTES, Described
+from server.web.api.bodies import BODY_LIMIT_BYTES
+from server.web.api.endpoint import Described
 from server.web.api.routes import API
 from server.web.api.zones import SHAPE_BODY_BYTES
 from server.web.http.every_route import handlers_in

@@ -8,7 +8,7 @@ import msgspec
 from server.dispatch.sameness import Posted, posted_for
 from server.geocoder.search import FoundPlace, GeocoderAway, distinct_places
 from server.store.reads.by_number import read_by_numbers
-from server.web.api.endpoint import Body, read_body
+from server.web.api.bodies import Body, read_body
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import ADDRESS_AMBIGUOUS, ADDRESS_NOT_FOUND, FieldError, Problem, try_again

@@ -32,9 +32,10 @@ from server.store.reads.drivers import digits_of, find_known
 from server.web.access.guards import SERVICE_AND_OPS
 from server.web.api import answers as a
 from server.web.api import schemas as s
+from server.web.api.bodies import Query, Upload
 from server.web.api.deliveries import creation
 from server.web.api.drivers import registration
-from server.web.api.endpoint import Query, Upload, endpoint
+from server.web.api.endpoint import endpoint
 from server.web.api.geocoding import located
 from server.web.api.import_headings import NO_COLUMN, Column, column_under
 from server.web.api.import_values import BadCell, DateOrder, value_of

@@ -14,7 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 from server import __version__
 from server.dispatch.model import Nearest
 from server.web.api.answers import NotChosen
-from server.web.api.endpoint import JSON, Described, Download
+from server.web.api.bodies import JSON
+from server.web.api.endpoint import Described, Download
 from server.web.http import errors
 from server.web.http.errors import FieldError, Kind
 from server.web.http.paging import Page

@@ -9,7 +9,8 @@ from server.dispatch.policy import ADDED, Policy, contradictions
 from server.texts.languages import LANGUAGES
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, endpoint, given
+from server.web.api.bodies import Body
+from server.web.api.endpoint import endpoint, given
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, submit
 from server.web.http.errors import FieldError, invalid

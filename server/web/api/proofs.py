@@ -19,9 +19,10 @@ from server.store.proofs import ProofFile, announce_object, drop_proof, keep_pro
 from server.web.access.guards import SELLERS_AND_OPS, THE_DRIVER_AND_ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
+from server.web.api.bodies import Upload
 from server.web.api.deliveries import VisibleDelivery
 from server.web.api.drivers import CallingDriver
-from server.web.api.endpoint import Download, PathId, Upload, endpoint
+from server.web.api.endpoint import Download, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import UNSUPPORTED, Problem, existing, invalid_field, not_found, refused, try_again

@@ -5,7 +5,6 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, UnsetType
 
-from server.contract.views import instant_or_none
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.names import name_key, spelling, visible
@@ -15,7 +14,8 @@ from server.node import Node
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, endpoint
+from server.web.api.bodies import Body
+from server.web.api.endpoint import endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, rest_of_path, submit
 from server.web.http.errors import existing, invalid_field, not_found
@@ -45,15 +45,7 @@ async def zone_of_query(node: Node, zone: str | UnsetType) -> str | None:
 def zone_view(node: Node, zone: Zone) -> a.ZoneView:
     area = node.zones.current.area_km2(zone.key)
     shape = a.ShapeView(**zone.shape) if zone.shape is not None else None
-    return a.ZoneView(
-        zone.key,
-        zone.name,
-        shape,
-        zone.helped_by,
-        round(area, 3) if area is not None else None,
-        zone.changed_by,
-        instant_or_none(zone.changed_at),
-    )
+    return a.view(a.ZoneView, zone, shape=shape, area_km2=round(area, 3) if area is not None else None)
 
 
 async def described(request: Call, key: str, said: s.ZoneDescription, seen: str | None = None) -> Zone:

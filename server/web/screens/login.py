@@ -22,7 +22,8 @@ from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
 from server.web.access.tokens import address_of
 from server.web.access.users import Passwords
-from server.web.api.endpoint import Body, answer
+from server.web.api.bodies import Body
+from server.web.api.endpoint import answer
 from server.web.api.sign_in import UNNAMED, device_name
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
