@@ -19,9 +19,7 @@ async def read_stats(pool: Pool, now: datetime) -> Stats:
     since = now - timedelta(minutes=WINDOW_MINUTES)
     offers = await read_offer_numbers(pool, since, None)
     deliveries = await read_delivery_numbers(pool, since, None)
-    answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
-    acceptance = offers.accepted / answered if answered else None
-    late = deliveries.waited_over5_min / deliveries.wanted if deliveries.wanted else None
+    acceptance, late = offers.acceptance_rate, deliveries.late_share
     return Stats(
         minutes=WINDOW_MINUTES,
         acceptance=acceptance,

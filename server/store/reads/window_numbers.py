@@ -73,6 +73,20 @@ class OfferNumbers(Struct, frozen=True):
     response_ms_p95: float | None
     rejection_reasons: dict[str, int]
 
+    @property
+    def acceptance_rate(self) -> float | None:
+        """The share that drivers accepted themselves, of the offers that ended and were not withdrawn."""
+        return _share(self.accepted, self._answered)
+
+    @property
+    def rejected_share(self) -> float | None:
+        """Of the same offers."""
+        return _share(self.rejected, self._answered)
+
+    @property
+    def _answered(self) -> int:
+        return self.accepted + self.auto_accepted + self.rejected + self.expired
+
 
 class DeliveryNumbers(Struct, frozen=True):
     """Deliveries created in a time window: their outcomes, how many waited for a driver, and how many for more than
@@ -85,6 +99,15 @@ class DeliveryNumbers(Struct, frozen=True):
     wanted: int
     waited_over5_min: int
     unassigned_now: int
+
+    @property
+    def late_share(self) -> float | None:
+        """The share that waited for more than five minutes, of those that wanted a driver."""
+        return _share(self.waited_over5_min, self.wanted)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 async def read_offer_numbers(pool: Pool, since: datetime, zone: str | None) -> OfferNumbers:

@@ -50,8 +50,6 @@ async def get_alert(request: Call, alert_id: PathId) -> a.AlertWithReasons:
     deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
     return a.AlertWithReasons(
         **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
-        deliveries=[
-            a.AlertDeliveryView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
-        ],
-        drivers=[a.AlertDriverView(d.id, d.name, d.rejections, d.reason) for d in drivers],
+        deliveries=[a.view(a.AlertDeliveryView, one, delivery_id=one.id) for one in deliveries],
+        drivers=[a.view(a.AlertDriverView, one, driver_id=one.id) for one in drivers],
     )

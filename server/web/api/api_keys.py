@@ -1,6 +1,5 @@
 """The HTTP API of API keys: admins create and revoke them. Only the response to the creation contains the key."""
 
-from server.store.api_keys import ApiKey
 from server.web.access.api_keys import ApiKeys, shown
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
@@ -28,11 +27,7 @@ async def make_key(request: Call, new: s.NewApiKey) -> a.NewApiKeyView:
 async def list_keys(request: Call, query: s.PageQuery) -> Page[a.ApiKeyView]:
     keys: ApiKeys = request.app.state.api_keys
     found = await keys.page(BY_ID.only(query.cursor), query.limit + 1)
-    return BY_ID.page(found, query.limit, lambda key: (key.id,), key_view)
-
-
-def key_view(key: ApiKey) -> a.ApiKeyView:
-    return a.view(a.ApiKeyView, key)
+    return BY_ID.page(found, query.limit, lambda key: (key.id,), lambda key: a.view(a.ApiKeyView, key))
 
 
 @endpoint("DELETE /admin/api-keys/{key_id}", "Revoke an API key. All nodes refuse it within a second.", ADMIN)

@@ -6,7 +6,7 @@ from typing import Final
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
-from server.contract.views import ChatMessageView, chat_message_view, instant, instant_or_none
+from server.contract.views import ChatMessageView, chat_message_view
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import ChatMessage
@@ -50,18 +50,7 @@ async def list_messages(request: Call, driver_id: PathId, query: s.PageQuery) ->
     found = await read_chat(pool_of(request), driver_id, BY_INSTANT.key(query.cursor), query.limit + 1)
     if not found and not await driver_exists(pool_of(request), driver_id):
         raise not_found()
-    return BY_INSTANT.page(found, query.limit, lambda m: (m.at, m.id), _item)
-
-
-def _item(message: ChatMessage) -> a.ChatItem:
-    return a.ChatItem(
-        message.id,
-        message.text,
-        message.author,
-        message.by_driver,
-        instant(message.at),
-        instant_or_none(message.seen_at),
-    )
+    return BY_INSTANT.page(found, query.limit, lambda m: (m.at, m.id), lambda m: a.view(a.ChatItem, m, from_=m.author))
 
 
 @endpoint(

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
@@ -20,7 +20,7 @@ from server.dispatch.model import Actor, Delivery, Place
 from server.dispatch.money import is_currency
 from server.dispatch.names import name_key, spelling, with_ascii_digits
 from server.dispatch.zones import DEFAULT_ZONE
-from server.dispatcher.search_on_request import NoDriverFound, NotChosen
+from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.node import Node
 from server.store.query import database_errors
@@ -315,14 +315,10 @@ async def get_candidates(request: Call, delivery_id: PathId) -> a.CandidatesView
     why = found.no_driver
     return a.CandidatesView(
         found.taken,
-        _not_chosen(found.not_taken),
+        [a.view(a.NotChosen, one) for one in found.not_taken],
         why.reason if why is not None else None,
         why.nearest if why is not None else None,
     )
-
-
-def _not_chosen(drivers: Iterable[NotChosen]) -> list[a.NotChosen]:
-    return [a.NotChosen(one.driver_id, one.reason, one.distance_km) for one in drivers]
 
 
 @endpoint(
@@ -341,7 +337,7 @@ async def assign_delivery(request: Call, delivery_id: VisibleDelivery, _: MayBeM
         raise refused(
             r.NO_DRIVER_AVAILABLE,
             failureReason=found.failure_reason,
-            reasons=[] if alone else _not_chosen(found.not_taken),
+            reasons=[] if alone else [a.view(a.NotChosen, one) for one in found.not_taken],
             nearest=None if alone else found.nearest,
         )
     done = unless_refused(found)

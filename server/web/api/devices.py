@@ -28,11 +28,12 @@ async def list_devices(request: Call, driver_id: PathId, query: s.PageQuery) -> 
     found = await store.list_devices(pool_of(request), driver_id, BY_ID.only(query.cursor), query.limit + 1)
     if not found and not await driver_exists(pool_of(request), driver_id):
         raise not_found()
-    return BY_ID.page(found, query.limit, lambda d: (d.id,), device_view)
-
-
-def device_view(device: store.Device) -> a.DeviceView:
-    return a.view(a.DeviceView, device, last_seen_at=instant(device.last_used_at))
+    return BY_ID.page(
+        found,
+        query.limit,
+        lambda device: (device.id,),
+        lambda device: a.view(a.DeviceView, device, last_seen_at=instant(device.last_used_at)),
+    )
 
 
 @endpoint(

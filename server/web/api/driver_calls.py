@@ -15,7 +15,7 @@ from server.settings import time_zone_of
 from server.sockets.hello import hello
 from server.store.reads.connections import last_connection_of
 from server.store.reads.driver_numbers import ON_SHIFT, DriverNumbers, read_driver_numbers, seconds_in
-from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
+from server.store.reads.drivers import read_driver, read_history
 from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_VIEWERS
 from server.web.access.tokens import bearer, holder_of
 from server.web.api import answers as a
@@ -297,11 +297,7 @@ async def resume(request: Call, driver_id: CallingDriver, _: MayBeMissing[s.Empt
 async def get_history(request: Call, driver_id: CallingDriver, query: s.PageQuery) -> Page[a.HistoryItem]:
     before = BY_INSTANT.key(query.cursor)
     found = existing(await read_history(pool_of(request), driver_id, before, query.limit + 1))
-    return BY_INSTANT.page(found, query.limit, lambda h: (h.timestamp, h.id), history_item)
-
-
-def history_item(change: AvailabilityChange) -> a.HistoryItem:
-    return a.view(a.HistoryItem, change)
+    return BY_INSTANT.page(found, query.limit, lambda h: (h.timestamp, h.id), lambda h: a.view(a.HistoryItem, h))
 
 
 def with_assignment(done: Answer) -> a.AssignmentDone:

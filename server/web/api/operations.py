@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import partial
-
-from msgspec.structs import replace
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
-from server.dispatch.model import Alert, Ticket
+from server.dispatch.model import Alert
 from server.dispatch.planning.forecast import MINUTES, ZoneForecast
 from server.dispatch.policy import Policy
 from server.node import Node
@@ -58,19 +55,9 @@ async def list_at_risk(request: Call, query: s.ZonePageQuery) -> Page[a.AtRiskVi
 
 
 def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
-    """The view of a delivery at risk."""
     risks = row.worst_first()
-    return a.AtRiskView(
-        row.delivery_id,
-        row.seller_order_id,
-        row.store_name,
-        row.zone,
-        row.driver_id,
-        risks[0].code,
-        [RiskView(risk.code, instant(risk.since)) for risk in risks],
-        row.risk_level,
-        row.acknowledged_by,
-    )
+    shown = [RiskView(risk.code, instant(risk.since)) for risk in risks]
+    return a.view(a.AtRiskView, row, risk=risks[0].code, risks=shown)
 
 
 @endpoint(
@@ -83,17 +70,14 @@ async def get_forecast(request: Call, query: s.ForecastQuery) -> a.ForecastView:
 
 
 def forecast_view(zone: ZoneForecast) -> a.ZoneForecastView:
-    """The view of a zone's forecast."""
     minutes = [str(each) for each in MINUTES]
-    return a.ZoneForecastView(
-        zone.zone,
-        zone.numbers.waiting,
-        zone.numbers.held,
-        zone.free_now,
-        dict(zip(minutes, zone.free_in, strict=True)),
-        dict(zip(minutes, zone.numbers.arriving, strict=True)),
-        zone.minutes_to_clear,
-        zone.reason,
+    return a.view(
+        a.ZoneForecastView,
+        zone,
+        waiting=zone.numbers.waiting,
+        held=zone.numbers.held,
+        free_in=dict(zip(minutes, zone.free_in, strict=True)),
+        arriving_in=dict(zip(minutes, zone.numbers.arriving, strict=True)),
     )
 
 
@@ -102,13 +86,13 @@ async def list_tickets(request: Call, query: s.ZonePageQuery) -> Page[a.TicketVi
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
     found = await read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
-    view = partial(ticket_view, root=node.settings.root)
-    return BY_ID.page(found, query.limit, lambda row: (row.id,), view)
-
-
-def ticket_view(row: Ticket, root: str) -> a.TicketView:
-    """The view of a ticket; its link begins with `root`."""
-    return a.view(a.TicketView, replace(row, action_url=root + row.action_url))
+    root = node.settings.root
+    return BY_ID.page(
+        found,
+        query.limit,
+        lambda ticket: (ticket.id,),
+        lambda ticket: a.view(a.TicketView, ticket, action_url=root + ticket.action_url),
+    )
 
 
 @endpoint("GET /admin/alerts", "List alerts, newest first. An alert without `resolvedAt` is open.", VIEWERS)
@@ -142,29 +126,15 @@ async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsVie
     since = node.clock.now() - timedelta(minutes=window_minutes)
     offers = await read_offer_numbers(node.database.pool, since, zone)
     deliveries = await read_delivery_numbers(node.database.pool, since, zone)
-    answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
-    return a.StatsView(
+    return a.view(
+        a.StatsView,
+        offers,
         window_minutes=window_minutes,
         zone=zone,
         offers_sent=offers.sent,
-        accepted=offers.accepted,
-        auto_accepted=offers.auto_accepted,
-        rejected=offers.rejected,
-        expired=offers.expired,
-        withdrawn=offers.withdrawn,
-        acceptance_rate=_share(offers.accepted, answered),
-        rejected_share=_share(offers.rejected, answered),
-        response_ms_avg=offers.response_ms_avg,
-        response_ms_p50=offers.response_ms_p50,
-        response_ms_p95=offers.response_ms_p95,
         deliveries_created=deliveries.created,
         deliveries_delivered=deliveries.delivered,
         deliveries_cancelled=deliveries.cancelled,
         unassigned_now=deliveries.unassigned_now,
-        unassigned_over5_min_share=_share(deliveries.waited_over5_min, deliveries.wanted),
-        rejection_reasons=offers.rejection_reasons,
+        unassigned_over5_min_share=deliveries.late_share,
     )
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
