@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from litestar import Litestar
 
 from server import __version__
-from server.cli import callboard
+from server.cli.commands import callboard
 from server.contract.messages import FromDriver, ToDriver
 from server.dispatch import refusals
 from server.settings import PREFIX, Settings

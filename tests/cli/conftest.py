@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import asyncpg
 import pytest
 
-from server import cli
+from server.cli import commands as cli
 from tests.conftest import SECRET
 from tests.process import Process
 

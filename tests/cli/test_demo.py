@@ -10,7 +10,7 @@ import jwt
 import pytest
 from argon2 import PasswordHasher
 
-from server.cli import for_demo
+from server.cli.serving import for_demo
 from server.settings import Settings
 from tests.cli.conftest import Run, done
 from tests.conftest import SECRET

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from server.doctor import Finding, examine
+from server.doctor.examine import examine
+from server.doctor.findings import Finding
 from server.embedded.servers import Embedded
 from server.ids import new_id
 from server.settings import Settings

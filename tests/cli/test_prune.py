@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from server.doctor import examine
+from server.doctor.examine import examine
 from server.settings import Settings
 from tests.cli.conftest import Run, done
 

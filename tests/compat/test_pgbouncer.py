@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from server.doctor import examine
+from server.doctor.examine import examine
 from server.settings import Settings
 from server.store.migrate import MigrationFailed, migrate
 from server.store.primary import POOLED

@@ -3,7 +3,7 @@
 import jwt
 import pytest
 
-from server.doctor import examine
+from server.doctor.examine import examine
 from server.settings import BadSettings, Settings, load_settings
 from tests.conftest import SECRET, Node, StartNode
 from tests.driver_app import driver_app
