@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from server.ids import new_id
-from server.web.api.deliveries import fingerprint
+from server.web.api.delivery_commands import fingerprint
 from server.web.api.schemas import NewDelivery
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 

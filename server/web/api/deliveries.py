@@ -1,10 +1,7 @@
 """The HTTP API of deliveries: create, read, change, offer and cancel them."""
 
-import hashlib
-import secrets
-from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import Annotated, Final, TypeAlias, TypeVar, cast
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from litestar.response.base import ASGIResponse
@@ -16,10 +13,7 @@ from server.contract.views import NOTHING_EXPECTED, DeliveryView, Expected, deli
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.model import Actor, Delivery, Place
-from server.dispatch.money import is_currency
-from server.dispatch.names import name_key, spelling, with_ascii_digits
-from server.dispatch.zones import DEFAULT_ZONE
+from server.dispatch.model import Delivery
 from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.node import Node
@@ -29,6 +23,7 @@ from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
+from server.web.api.delivery_commands import change, creation, utc
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.geocoding import LocatedBody
 from server.web.api.zones import zone_of_query
@@ -40,50 +35,6 @@ from server.web.http.paging import BY_ID, BY_NUMBER, Page
 NEW_DELIVERY: Final = LocatedBody(s.NewDelivery)
 CHANGE: Final = LocatedBody(s.ChangedDelivery)
 FEWEST_CHARACTERS: Final = 3
-END_OF_PLANS: Final = 9000
-
-
-def utc(at: datetime, field: str) -> datetime:
-    """The instant in UTC to the millisecond. Raises 422 if it is out of range."""
-    try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        raise invalid_field(field, "is out of range") from None
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
-
-
-def planned(at: datetime, field: str) -> datetime:
-    """As `utc`, for a time to which preparation, delays and graces are added: also raises 422 from the year 9000 on."""
-    at = utc(at, field)
-    if at.year >= END_OF_PLANS:
-        raise invalid_field(field, "is out of range")
-    return at
-
-
-def fingerprint(new: s.NewDelivery) -> str:
-    """A hash of the request: equal for an identical repeat, also in the previous release, which knew only some of the
-    fields.
-    """
-    order = msgspec.to_builtins(new)
-    for name in _ADDED:
-        if not order[name]:
-            del order[name]
-    order["zone"] = order["zone"] or DEFAULT_ZONE
-    order["sellerId"] = order["sellerId"] or ""
-    order["prepSeconds"] = order["prepSeconds"] or 0
-    for place in (order["pickup"], order["dropoff"]):
-        for name in ("name", "phone", "notes"):
-            if place[name] is None:
-                del place[name]
-    return hashlib.sha256(msgspec.json.encode(order)).hexdigest()
-
-
-_ADDED: Final = ("requirements", "promisedAt", "proofRequired", "pin", "tipCents")
-
-
-def _place(place: s.Place) -> Place:
-    phone = with_ascii_digits(place.phone) if place.phone is not None else None
-    return Place(place.lat, place.lon, place.address, place.name, phone, place.notes)
 
 
 async def delivery_of(request: Call, text: str) -> str:
@@ -106,34 +57,6 @@ def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
     if (new.seller_id or "").strip() not in ("", seller):
         raise not_found()
     return msgspec.structs.replace(new, seller_id=seller)
-
-
-T = TypeVar("T", bound=str)
-
-
-def distinct(names: Collection[T]) -> tuple[T, ...]:
-    """The names without extra blanks, each once, in its first spelling."""
-    if not names:
-        return ()
-    found: dict[str, T] = {}
-    for name in names:
-        found.setdefault(name_key(name), cast(T, spelling(name)))
-    return tuple(found.values())
-
-
-def _names(changed: Collection[T] | UnsetType | None) -> tuple[T, ...] | UnsetType:
-    """The new names, none if they are cleared, UNSET if they do not change."""
-    return changed if isinstance(changed, UnsetType) else distinct(changed or ())
-
-
-def _real(currency: str | UnsetType | None) -> None:
-    """Raises 422 for an unknown currency."""
-    if isinstance(currency, str) and not is_currency(currency):
-        raise invalid_field("currency", "is not a currency of ISO 4217")
-
-
-def _spare_pin() -> str:
-    return f"{secrets.randbelow(10_000):04}"
 
 
 def _view(request: Call, delivery: Delivery, expected: Expected = NOTHING_EXPECTED) -> DeliveryView:
@@ -172,39 +95,6 @@ async def create_delivery(request: Call, new: Annotated[s.NewDelivery, NEW_DELIV
 async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
     """Create the delivery in the name of the caller. Raises 409, 422 or 503."""
     return await submit(request, creation(new, request.user.actor))
-
-
-def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
-    """The command for a new delivery. Raises 422."""
-    _real(new.currency)
-    if new.dispatch_at is not None:
-        new = msgspec.structs.replace(new, dispatch_at=planned(new.dispatch_at, "dispatchAt"))
-    if new.promised_at is not None:
-        new = msgspec.structs.replace(new, promised_at=planned(new.promised_at, "promisedAt"))
-    proof_required = distinct(new.proof_required or ())
-    return c.CreateDelivery(
-        delivery_id=new_id(),
-        seller_id=(new.seller_id or "").strip(),
-        seller_order_id=new.seller_order_id.strip(),
-        store_name=new.store_name.strip(),
-        zone=new.zone,
-        pickup=_place(new.pickup),
-        dropoff=_place(new.dropoff),
-        prep_seconds=new.prep_seconds or 0,
-        fingerprint=fingerprint(new),
-        actor=actor,
-        dispatch_at=new.dispatch_at,
-        price_cents=new.price_cents,
-        driver_pay_cents=new.driver_pay_cents,
-        currency=new.currency,
-        notes=new.notes,
-        requirements=distinct(new.requirements or ()),
-        promised_at=new.promised_at,
-        proof_required=proof_required,
-        pin=new.pin,
-        tip_cents=new.tip_cents,
-        spare_pin=_spare_pin() if "pin" in proof_required else None,
-    )
 
 
 @endpoint("GET /deliveries", "List or search deliveries, newest first.", SELLERS_AND_VIEWERS)
@@ -378,31 +268,7 @@ async def change_delivery(
 
 async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery) -> Answer:
     """Change the delivery in the name of the caller. Raises 404, 409, 422 or 503."""
-    _real(new.currency)
-    command = c.ChangeDelivery(
-        delivery_id=delivery_id,
-        version=new.version,
-        new_offer_id=new_id(),
-        actor=request.user.actor,
-        store_name=new.store_name.strip() if isinstance(new.store_name, str) else UNSET,
-        pickup=_place(new.pickup) if isinstance(new.pickup, s.Place) else UNSET,
-        dropoff=_place(new.dropoff) if isinstance(new.dropoff, s.Place) else UNSET,
-        prep_seconds=0 if new.prep_seconds is None else new.prep_seconds,
-        dispatch_at=planned(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
-        price_cents=new.price_cents,
-        driver_pay_cents=new.driver_pay_cents,
-        currency=new.currency,
-        notes=new.notes,
-        requirements=_names(new.requirements),
-        promised_at=planned(new.promised_at, "promisedAt")
-        if isinstance(new.promised_at, datetime)
-        else new.promised_at,
-        proof_required=_names(new.proof_required),
-        pin=new.pin,
-        tip_cents=new.tip_cents,
-        spare_pin=_spare_pin(),
-    )
-    return await submit(request, command)
+    return await submit(request, change(delivery_id, new, request.user.actor))
 
 
 @endpoint(

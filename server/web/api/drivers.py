@@ -20,7 +20,7 @@ from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER
 from server.web.access.tokens import mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.deliveries import distinct, planned
+from server.web.api.delivery_commands import distinct, planned
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
