@@ -11,7 +11,7 @@ import structlog
 from server.contract.day_report import report_data
 from server.contract.views import instant, to_json
 from server.contract.webhook_events import REPORT, Happened, WebhookBody
-from server.dispatch.model import Actor
+from server.dispatch.model import SYSTEM
 from server.notify.webhook_outbox import Outbox
 from server.settings import Settings, time_zone_of
 from server.store.clock import DatabaseClock
@@ -23,7 +23,6 @@ from server.store.reads.day_report import read_day_report
 from server.tasks import repeat_with_lease
 
 LOOK_SECONDS: Final = 30.0
-SYSTEM: Final = Actor("system", None)
 
 log = structlog.get_logger(__name__)
 

@@ -14,17 +14,14 @@ from server.contract.commit import Committed
 from server.contract.notices import is_for_ops
 from server.contract.views import to_json
 from server.lease import Lease
-from server.notify.call_rounds import retry_seconds
+from server.notify.call_rounds import Calls, retry_seconds
 from server.notify.sender import Sender
 from server.store.connections import Pool
-from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices import ToSend, claim_notices, record_notice, show_notices
-from server.tasks import wait_until_set
 
 SLACK: Final = "slack"
 AT_ONCE: Final = 10
 LOCK_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 2.0
 TRIES: Final = 12
 """About an hour; by then an ops notice is no news."""
 
@@ -42,37 +39,28 @@ class OpsNotices:
 
     def __init__(self, *, pool: Pool, lease: Lease, sender: Sender, url: str, board: Callable[[], str]) -> None:
         self._pool = pool
-        self._lease = lease
         self._sender = sender
         self._url = url
         self._board = board
-        self._something = asyncio.Event()
+        self._calls = Calls("notices", lease, self._round, spacing_seconds=0.0)
 
     def committed(self, commit: Committed) -> None:
         """Wake the sender: there may be a notice."""
         if any(is_for_ops(event) for event in commit.events):
-            self._something.set()
+            self._calls.wake()
 
     async def run(self) -> None:
-        while True:
-            if not self._lease.held:
-                await self._lease.taken.wait()
-            self._something.clear()
-            try:
-                more = await self._round()
-            except DATABASE_ERRORS as error:
-                log.warning("notices_not_read", reason=repr(error))
-                more = False
-            await wait_until_set(self._something, 0 if more else POLL_SECONDS)
+        """Send due notices, round after round."""
+        await self._calls.run()
 
-    async def _round(self) -> bool:
-        """Whether more notices may be due."""
+    async def _round(self) -> None:
         if not self._url:
             await show_notices(self._pool)
-            return False
+            return
         due = await claim_notices(self._pool, SLACK, AT_ONCE, LOCK_SECONDS)
         await asyncio.gather(*(self._send(notice) for notice in due))
-        return len(due) == AT_ONCE
+        if len(due) == AT_ONCE:
+            self._calls.wake()
 
     async def _send(self, notice: ToSend) -> None:
         board = self._board().rstrip("/")

@@ -18,11 +18,6 @@ LADDER = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "POLL_SECONDS", 0.05)
-
-
 async def wait_for(site: Site, delivery: dict[str, Any], seconds: int) -> None:
     """The delivery has waited so long, as far as the database knows."""
     await site.node.change(

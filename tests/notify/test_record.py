@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import pytest
-
-from server.notify import ops_notices as sending
 from tests.driver_app import driver_app
 from tests.notify.conftest import a_webhook
 from tests.notify.test_notices import LADDER, wait_for
@@ -12,11 +9,6 @@ from tests.notify.test_webhook_upkeep import park
 from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "POLL_SECONDS", 0.05)
 
 
 async def record(site: Site, **asked: Any) -> list[dict[str, Any]]:
