@@ -1,10 +1,6 @@
-"""A node: builds everything that runs in one process, and stops it in the right order.
-
-It owns the row of the process in `nodes`.
-"""
+"""A node: builds everything that runs in one process, and stops it in the right order."""
 
 import asyncio
-import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -25,16 +21,15 @@ from server.current_policy import CurrentSettings, KnownZones, Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor, Position
 from server.dispatch.refusals import Refusal
-from server.dispatch.transitions import STATES_VERSION
 from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.forecasts import Forecasts
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search_on_request import SearchOnRequest
 from server.geocoder.search import Geocoder
+from server.heartbeat import Heartbeat
 from server.ids import new_id
 from server.images.worker import Images
 from server.lease import Lease
-from server.metrics import LOOP_LAG
 from server.notify.alert_monitor import AlertMonitor
 from server.notify.commit_metrics import count_commit
 from server.notify.day_reports import DayReports
@@ -62,16 +57,12 @@ from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.proof_objects import ProofObjects
 from server.store.jobs.retention import keep_pruning
 from server.store.jobs.search_rows import keep_search_rows
-from server.store.kept_connection import KeptConnection
-from server.store.nodes import beat, forget_node
+from server.store.nodes import forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
 from server.texts.speech import screens_language
 from server.write.executor import Executor, NodeCopies
 
-BEAT_SECONDS: Final = 1.0
-DEAD_AFTER_SECONDS: Final = 3.0
-"""After this time without a renewal, a node's sockets count as lost."""
 SEEN_SECONDS: Final = 30.0
 """After a call of a driver, the rules are not asked again for this long whether it is a return."""
 CLOSE_SECONDS: Final = 5.0
@@ -86,21 +77,14 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self.known_settings = CurrentSettings(settings)
         self.node_id = new_id()
-        self.alone = False
-        self.states_version = 0
-        """The version of states that every live node can read: the lowest until the live nodes are known."""
         self.clock = DatabaseClock()
         self.tracking_links = TrackingLinks(settings.public_url, settings.secrets)
         self.known_settings.on_change.append(lambda now: self.tracking_links.move_to(now.public_url))
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
+        self.heartbeat = Heartbeat(self.node_id, self.database, self.clock)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
         self._called: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._written_at = float("-inf")
-        self._written_by = 0
-        self._writing: asyncio.Task[None] | None = None
-        self._beating = asyncio.Lock()
-        self._kept = KeptConnection(self.database)
 
     @property
     def settings(self) -> Settings:
@@ -119,7 +103,7 @@ class Node:
         self._build_dispatcher()
         self._build_notify()
         self._connect()
-        await self._beat()
+        await self.heartbeat.beat()
         await self.revocations.refresh()
         self._run_tasks()
         log.info("node_started", nodeId=self.node_id)
@@ -131,7 +115,7 @@ class Node:
             self.database,
             NodeCopies(
                 policy=lambda: self.policies.current,
-                states_version=lambda: self.states_version,
+                states_version=lambda: self.heartbeat.states_version,
                 zones=lambda: self.zones.current,
                 spelled_before=self.zones.spelled_before,
                 tracking_url=self.tracking_links.url,
@@ -152,7 +136,7 @@ class Node:
             node_id=self.node_id,
             policy=lambda: self.policies.current,
             latest=self.positions.latest,
-            alone=lambda: self.alone,
+            alone=lambda: self.heartbeat.alone,
         )
         self.hub = Hub(
             pool,
@@ -172,7 +156,7 @@ class Node:
             policies=self.policies,
             clock=self.clock,
             bus=self.bus,
-            alone=lambda: self.alone,
+            alone=lambda: self.heartbeat.alone,
             renderer=Renderer(self._templates(self.settings), lambda: self.policies.current),
         )
         self.known_settings.on_change.append(self._show_with)
@@ -260,7 +244,7 @@ class Node:
         self.driver_index.after_urgent = self.positions.after_urgent
         self.positions.heard = self.matcher.fleet.moved
         self.positions.heard_call = self.matcher.fleet.called
-        self.positions.shares = lambda: not self.alone and not self.lease.held
+        self.positions.shares = lambda: not self.heartbeat.alone and not self.lease.held
         self.positions.appeared.append(self._appeared)
         self.hub.rezoned.append(self.positions.rezoned)
         self.bus.subscribe(DISPATCH, self.matcher.heard)
@@ -276,7 +260,7 @@ class Node:
         pool, settings = self.database.pool, self.settings
         self._run(
             ("executor", self.executor.run),
-            ("heartbeat", self._live),
+            ("heartbeat", self.heartbeat.keep),
             ("policy", self.policies.follow),
             ("zones", self.zones.follow),
             ("settings", self.known_settings.follow),
@@ -335,12 +319,12 @@ class Node:
                 await forget_node(self.database.pool, self.node_id)
         except Exception as error:
             log.warning("shutdown_incomplete", reason=repr(error))
-        await stop(*self._tasks, *([self._writing] if self._writing is not None else []))
+        await stop(*self._tasks)
         await asyncio.gather(self.sender.close(), self.ops_sender.close())
         if self.geocoder is not None:
             await self.geocoder.close()
         await self.bus.close()
-        self._kept.close()
+        await self.heartbeat.stop()
         await self.database.close()
 
     async def seen(self, driver_id: str) -> Refusal | None:
@@ -410,48 +394,3 @@ class Node:
             await self.driver_index.add_dispatchable(driver_ids)
         except Exception as error:
             log.warning("dispatchable_not_read", reason=repr(error))
-
-    async def _live(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due = max(due + BEAT_SECONDS, loop.time())
-            await asyncio.sleep(due - loop.time())
-            LOOP_LAG.set(loop.time() - due)
-            try:
-                await self._beat()
-            except Exception as error:
-                log.warning("heartbeat_failed", reason=repr(error))
-
-    async def takes_writes(self) -> bool:
-        """Whether the database accepts writes: it accepted the last heartbeat and refused nothing since, or accepts one
-        now. Never raises.
-        """
-        is_fresh = time.monotonic() - self._written_at < 2 * BEAT_SECONDS
-        if is_fresh and self._written_by == self.database.generation:
-            return True
-        if self._writing is None or self._writing.done():  # one question however many ask
-            self._writing = asyncio.create_task(self._beat(), name="beat")
-        try:
-            await asyncio.shield(self._writing)
-        except Exception:
-            return False
-        return True
-
-    async def _beat(self) -> None:
-        async with self._beating:
-            try:
-                connection = await self._kept.get()
-                asked_at = time.time()
-                said, others, lowest = await beat(
-                    connection, self.node_id, platform.node(), DEAD_AFTER_SECONDS, STATES_VERSION
-                )
-            except BaseException as error:
-                self._written_at = float("-inf")
-                self._kept.failed(error)
-                raise
-        self._written_at = time.monotonic()
-        self._written_by = self.database.generation
-        self.clock.learn(said, asked_at, time.time())
-        self.alone = others == 0
-        self.states_version = STATES_VERSION if lowest is None else min(STATES_VERSION, lowest)

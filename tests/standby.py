@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from server.embedded.servers import DATABASE, Embedded, postgres_programs
+from server.embedded.programs import postgres_programs
+from server.embedded.servers import DATABASE, Embedded
 from tests.waiting import until
 
 NAME: Final = "standby"

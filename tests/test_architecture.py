@@ -13,10 +13,10 @@ SERVER = Path(__file__).parent.parent / "server"
 
 ROOMS = (
     "paths", "ids", "apart", "images", "spreadsheets", "metrics", "worker_metrics", "tasks", "texts", "settings",
-    "object_store", "geocoder",
+    "setting_sources", "object_store", "geocoder",
     "dispatch", "dispatch/planning", "contract",
     "store", "store/queues", "store/reads", "store/jobs",
-    "write", "current_policy", "redis", "lease", "sockets", "dispatcher", "notify", "board", "node",
+    "write", "current_policy", "redis", "lease", "heartbeat", "sockets", "dispatcher", "notify", "board", "node",
     "web/http", "web/access", "web/api", "web/screens", "web",
     "embedded", "driver_client", "simulate", "replay", "backups", "doctor", "process", "cli",
 )  # fmt: skip
@@ -45,7 +45,7 @@ UNTYPED = {
         "web/screens/policy_form.py",
     },
     "keywords that go on to a constructor, which checks them": {
-        "dispatch/driver_actions.py", "redis/pipe.py", "settings.py",
+        "dispatch/driver_actions.py", "redis/pipe.py", "setting_sources.py",
     },
     "a cursor, whose type the page knows": {"web/http/paging.py"},
     "a method of a library's class, with the parameters that it has there": {

@@ -27,6 +27,7 @@ from server.settings import Settings
 from server.store.backups import ran_migrations, stored_objects
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
+from server.store.primary import one_line
 
 
 class MadeBackup(Struct, frozen=True):
@@ -49,7 +50,7 @@ async def make_backup(settings: Settings, path: Path) -> MadeBackup:
     except ObjectStoreAway as error:
         raise BackupRefused(f"the photos cannot be read: {error}") from None
     except DATABASE_ERRORS as error:
-        raise BackupRefused(f"{place(url)}: {' '.join(str(error).split())}") from None
+        raise BackupRefused(f"{place(url)}: {one_line(error)}") from None
     finally:
         await connection.close(timeout=2)
 

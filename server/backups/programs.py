@@ -13,7 +13,7 @@ from typing import IO, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from server.backups.archive import CHUNK_BYTES, BackupRefused
-from server.embedded.servers import EmbeddedError, postgres_programs
+from server.embedded.programs import EmbeddedError, postgres_programs
 
 VERSION_SECONDS: Final = 20
 ERROR_BYTES: Final = 4_000

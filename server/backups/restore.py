@@ -44,6 +44,7 @@ from server.store.backups import (
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.migrate import MigrationFailed, known_migrations, migrate
+from server.store.primary import one_line
 
 NAME_LIMIT: Final = 63
 """The longest name of a database, in bytes."""
@@ -91,7 +92,7 @@ async def restore_backup(settings: Settings, path: Path, *, replace: bool) -> Re
         except asyncpg.ObjectInUseError:
             raise BackupRefused(f"{place(url)}: somebody is connected to the database: end that first") from None
         except DATABASE_ERRORS as error:
-            raise BackupRefused(f"{place(url)}: {' '.join(str(error).split())}") from None
+            raise BackupRefused(f"{place(url)}: {one_line(error)}") from None
         finally:
             await control.close(timeout=2)
 

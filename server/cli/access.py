@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from server.cli.options import secret
-from server.settings import load_settings
+from server.setting_sources import load_settings
 
 if TYPE_CHECKING:
     from server.store.users import PersonRole

@@ -7,7 +7,7 @@ import click
 
 from server.cli.options import NEW_FILE, OLD_FILE
 from server.embedded.secret import replace_secret
-from server.settings import load_settings
+from server.setting_sources import load_settings
 
 
 @click.command()

@@ -16,7 +16,7 @@ import click
 
 from server import __version__
 from server.cli import access, backups, serving, upkeep
-from server.settings import BadSettings
+from server.setting_sources import BadSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _expected(error: Exception) -> int | None:
     """The exit code for an expected error, whose text is one line for people; None for a bug."""
     from server.backups.archive import BackupRefused
-    from server.embedded.servers import EmbeddedError
+    from server.embedded.programs import EmbeddedError
     from server.process.startup import StartupFailed
     from server.store.engine import DatabaseUnreachable
     from server.store.migrate import MigrationFailed

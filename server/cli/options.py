@@ -6,7 +6,8 @@ from typing import Final
 import click
 
 from server.embedded.secret import kept_secret
-from server.settings import Settings, load_settings
+from server.setting_sources import load_settings
+from server.settings import Settings
 
 PORT: Final = click.IntRange(0, 65535)
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from server.cli.options import FOLDER, NEW_FILE, OLD_FILE, PORT, secret, write_logs_of
-from server.settings import Settings, load_settings
+from server.setting_sources import load_settings
+from server.settings import Settings
 
 if TYPE_CHECKING:
     from server.simulate.access import Access

@@ -6,7 +6,7 @@ import json
 import click
 
 from server.cli.options import write_logs_of
-from server.settings import load_settings
+from server.setting_sources import load_settings
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from server.doctor.findings import Finding, bad, bad_as_said, note, ok, one_line
+from server.doctor.findings import Finding, bad, bad_as_said, note, ok
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection
@@ -16,7 +16,7 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
-from server.store.primary import POOLED, TakesNoWrites, clock_and_durability, shares_sessions, unusable
+from server.store.primary import POOLED, TakesNoWrites, clock_and_durability, one_line, shares_sessions, unusable
 from server.store.query import DatabaseAway
 from server.store.users import count_admins
 

@@ -42,7 +42,3 @@ def bad_as_said(what: str, text: str) -> Finding:
     """The same of a text that says both: "the problem: what to do"."""
     problem, _, todo = text.partition(": ")
     return bad(what, problem, todo)
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

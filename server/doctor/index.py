@@ -8,10 +8,11 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from server.current_policy import Policies
-from server.doctor.findings import Finding, bad, ok, one_line
+from server.doctor.findings import Finding, bad, ok
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, DriverIndex
 from server.store.engine import DATABASE_ERRORS, Database
+from server.store.primary import one_line
 from server.store.reads.index import all_dispatchable
 
 FIX_SECONDS: Final = 15.0

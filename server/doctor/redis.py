@@ -14,8 +14,9 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from server.doctor.findings import Finding, bad, note, ok, one_line
+from server.doctor.findings import Finding, bad, note, ok
 from server.redis.bus import Bus
+from server.store.primary import one_line
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0

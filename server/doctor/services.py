@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from server.doctor.findings import Finding, bad, note, ok, one_line
+from server.doctor.findings import Finding, bad, note, ok
 from server.notify.mailer import reach_server
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.settings import Settings
 from server.store.engine import Database
+from server.store.primary import one_line
 from server.store.proofs import count_objects
 
 ADDRESS_SECONDS: Final = 3.0

@@ -4,7 +4,8 @@ import resource
 from typing import Final
 
 from server.doctor.findings import Finding, bad, note, ok
-from server.settings import SECRET_BYTES, Settings, misspelled
+from server.setting_sources import misspelled
+from server.settings import SECRET_BYTES, Settings
 from server.web.screens.reach import only_here
 
 TO_MAKE_ONE: Final = "make one with `openssl rand -hex 32`, for all nodes and back ends"

@@ -5,7 +5,8 @@ import secrets
 from itertools import count
 from pathlib import Path
 
-from server.settings import PREFIX, SECRET_BYTES, BadSettings
+from server.setting_sources import BadSettings
+from server.settings import PREFIX, SECRET_BYTES
 
 
 def replace_secret(data: Path, secret: str) -> Path | None:
@@ -22,9 +23,7 @@ def replace_secret(data: Path, secret: str) -> Path | None:
         before = path.read_text().strip() if path.exists() else ""
         if before == secret:
             return None
-        draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secret + "\n")
+        draft = _draft(data, secret)
         if before:
             path.replace(old)
         draft.replace(path)
@@ -42,10 +41,7 @@ def kept_secret(data: Path) -> str:
     try:
         data.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+            draft = _draft(data, secrets.token_hex(SECRET_BYTES))
             try:
                 path.hardlink_to(draft)
             except FileExistsError:
@@ -60,3 +56,11 @@ def kept_secret(data: Path) -> str:
             [f"{path}: the secret has fewer than {SECRET_BYTES} bytes; delete the file to create a new one"]
         )
     return secret
+
+
+def _draft(data: Path, secret: str) -> Path:
+    """A new file with the secret, readable by its owner only."""
+    draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+    return draft

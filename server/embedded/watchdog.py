@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from server.embedded.servers import GATE, USE, WATCH, Embedded, EmbeddedError
+from server.embedded.programs import EmbeddedError
+from server.embedded.servers import GATE, USE, WATCH, Embedded
 
 LOOK_SECONDS: Final = 1.0
 

@@ -12,19 +12,21 @@ from collections import deque
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
-from typing import Final, cast
+from typing import Final
 
-import httptools
 import httpx2
 from msgspec import Struct
 
 from server.notify.addresses import AddressNotAllowed, Network
+from server.notify.receiver_connection import (
+    EXCERPT_BYTES,
+    ConnectionEnded,
+    ReceiverConnection,
+    ReceiverReply,
+)
 
 TIMEOUT_SECONDS: Final = 10.0
 """From resolving the name to the last byte of the answer that is read."""
-EXCERPT_BYTES: Final = 500
-LONGEST_HEAD_BYTES: Final = 65_536
-"""Of an answer, until its headers are complete."""
 CONNECTIONS_KEPT: Final = 64
 """The limit of idle connections to one address."""
 KEPT_SECONDS: Final = 30.0
@@ -55,32 +57,12 @@ class Target(Struct, frozen=True):
     port: int
 
 
-class ReceiverReply(Struct):
-    """As much of an answer as is looked at."""
-
-    status: int = 0
-    excerpt: bytes = b""
-    retry_after: bytes = b""
-    keep: bool = False
-    """Whether this connection can be used again."""
-
-
-class ConnectionEnded(OSError):
-    """The receiver closed the connection or sent something other than HTTP; `unheard` if that was before the first byte
-    of an answer.
-    """
-
-    def __init__(self, what: str, *, unheard: bool = False) -> None:
-        super().__init__(what)
-        self.unheard = unheard
-
-
 class Sender:
     """Connections for outgoing calls, without proxies and redirects. `allow_private` allows private addresses."""
 
     def __init__(self, *, allow_private: bool) -> None:
         self._network = Network(allow_private=allow_private)
-        self._kept: dict[Target, deque[_Connection]] = {}
+        self._kept: dict[Target, deque[ReceiverConnection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, within: float | None = None) -> Result:
@@ -114,10 +96,10 @@ class Sender:
                 if not ended.unheard:
                     raise
         context = _tls() if target.secure else None
-        connection = await self._network.connect(_Connection, target.host, target.port, context)
+        connection = await self._network.connect(ReceiverConnection, target.host, target.port, context)
         return await self._ask(target, connection, request)
 
-    async def _ask(self, target: Target, connection: "_Connection", request: bytes) -> ReceiverReply:
+    async def _ask(self, target: Target, connection: ReceiverConnection, request: bytes) -> ReceiverReply:
         try:
             answer = await connection.ask(request)
         except BaseException:
@@ -129,7 +111,7 @@ class Sender:
             connection.close()
         return answer
 
-    def _keep(self, target: Target, connection: "_Connection") -> None:
+    def _keep(self, target: Target, connection: ReceiverConnection) -> None:
         kept = self._kept.setdefault(target, deque())
         kept.append(connection)
         if len(kept) > CONNECTIONS_KEPT:
@@ -160,98 +142,6 @@ class Sender:
             for connection in kept:
                 connection.close()
         self._kept.clear()
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, for one call after another."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.kept_since = 0.0
-        self._transport: asyncio.Transport
-        self._waiting: asyncio.Future[ReceiverReply] | None = None
-        self._answer = ReceiverReply()
-        self._parser: httptools.HttpResponseParser
-        self._head_bytes = 0
-        self._in_head = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    async def ask(self, request: bytes) -> ReceiverReply:
-        """Send a request and wait for the answer. Raises ConnectionEnded."""
-        if self.closed:
-            raise ConnectionEnded("the connection was closed", unheard=True)
-        self._answer = ReceiverReply()
-        self._head_bytes = 0
-        self._in_head = True
-        self._parser = httptools.HttpResponseParser(self)
-        self._waiting = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        try:
-            return await self._waiting
-        finally:
-            self._waiting = None
-
-    def close(self) -> None:
-        self.closed = True
-        self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._waiting is None or self._waiting.done():
-            self.close()  # there is no request
-            return
-        if self._in_head:
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._finish(keep=False)
-        except httptools.HttpParserError as error:
-            self._fail(ConnectionEnded(f"the answer is not HTTP: {error}"))
-        if self._in_head and self._head_bytes > LONGEST_HEAD_BYTES:
-            self._fail(ConnectionEnded("the headers are too long"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        if not self._in_head:
-            self._finish(keep=False)  # closing the connection may mark the end of the answer
-        else:
-            what = str(exc) if exc else "the receiver closed the connection without an answer"
-            self._fail(ConnectionEnded(what, unheard=self._head_bytes == 0))
-
-    def on_message_begin(self) -> None:
-        self._answer = ReceiverReply()
-        self._in_head = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) == 11 and name.lower() == b"retry-after":
-            self._answer.retry_after = value
-
-    def on_headers_complete(self) -> None:
-        self._answer.status = self._parser.get_status_code()
-        self._answer.keep = self._parser.should_keep_alive()
-        if self._answer.status >= 200:
-            self._in_head = False
-
-    def on_body(self, body: bytes) -> None:
-        if len(self._answer.excerpt) < EXCERPT_BYTES:
-            self._answer.excerpt += body
-        if len(self._answer.excerpt) >= EXCERPT_BYTES:
-            self._finish(keep=False)  # the rest is not read
-
-    def on_message_complete(self) -> None:
-        if self._answer.status >= 200:  # interim answers such as 103 may come before it
-            self._finish(keep=self._answer.keep)
-
-    def _finish(self, *, keep: bool) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._answer.keep = keep and not self.closed
-            self._waiting.set_result(self._answer)
-
-    def _fail(self, error: ConnectionEnded) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(error)
 
 
 @lru_cache(maxsize=256)

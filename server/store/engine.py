@@ -14,7 +14,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from server.store.connections import Connection
-from server.store.primary import DATABASE_ERRORS, POOLED, Servers, place
+from server.store.primary import DATABASE_ERRORS, POOLED, Servers, one_line, place
 from server.store.rows import LOCK_AND_READ_FUNCTION
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
@@ -85,8 +85,7 @@ class DatabaseUnreachable(Exception):
 
     @classmethod
     def of(cls, url: str, error: BaseException) -> "DatabaseUnreachable":
-        """For this URL, because of this error."""
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if isinstance(error, asyncpg.DuplicatePreparedStatementError):
             reason = POOLED
         return cls(f"cannot reach PostgreSQL at {place(url)}: {reason}")

@@ -20,7 +20,7 @@ from server.paths import MIGRATIONS
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
-from server.store.primary import POOLED, shares_sessions, unusable
+from server.store.primary import POOLED, one_line, shares_sessions, unusable
 
 LOCK_KEY: Final = 0x63616C6C626F6172
 """The key of the advisory lock of the migrating process: "callboar" in ASCII."""
@@ -129,7 +129,7 @@ async def _migrate(url: str) -> None:
         if await connection.fetchval(_FROM_ELSEWHERE):
             await _renumber(connection)
     except DATABASE_ERRORS as error:
-        raise MigrationFailed(f"migrating {place(url)}: {_one_line(error)}") from error
+        raise MigrationFailed(f"migrating {place(url)}: {_why(error)}") from error
     finally:
         await connection.close(timeout=2)
 
@@ -184,9 +184,9 @@ def _piccolo_uses(database: Database) -> Iterator[None]:
             os.environ[ENVIRONMENT_VARIABLE] = variable
 
 
-def _one_line(error: BaseException) -> str:
+def _why(error: BaseException) -> str:
     if isinstance(error, asyncpg.LockNotAvailableError):
         return f"another process has been migrating for {LOCK_SECONDS} s"
     if isinstance(error, asyncpg.DuplicatePreparedStatementError | asyncpg.InvalidSQLStatementNameError):
         return POOLED
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

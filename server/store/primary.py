@@ -134,6 +134,11 @@ async def clock_and_durability(connection: Connection) -> tuple[datetime, bool]:
     return now, durable
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def each_server(url: str) -> list[str]:
     """The URL once for each server it names, otherwise the same."""
     parts = urlsplit(url)

@@ -93,7 +93,7 @@ async def _life(app: Litestar) -> AsyncIterator[None]:
 
 def _share_login_limits(limits: LoginLimits, node: Node) -> None:
     """Tries to log in count on every node, while Redis carries the word."""
-    limits.tell = lambda news: None if node.alone else node.bus.publish(LOGINS, news)
+    limits.tell = lambda news: None if node.heartbeat.alone else node.bus.publish(LOGINS, news)
     node.bus.subscribe(LOGINS, lambda news: limits.hear(news, time.monotonic()))
 
 

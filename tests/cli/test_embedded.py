@@ -13,7 +13,8 @@ import psutil
 import pytest
 import redis
 
-from server.embedded.servers import SOCKET_PATH_BYTES, Embedded, EmbeddedError
+from server.embedded.programs import EmbeddedError
+from server.embedded.servers import SOCKET_PATH_BYTES, Embedded
 from tests.cli.conftest import Run, done
 from tests.conftest import run_apart, short_folder
 from tests.waiting import until

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from server.embedded.secret import kept_secret
-from server.settings import ESCAPED, BadSettings, Settings, load_settings, misspelled
+from server.setting_sources import BadSettings, load_settings, misspelled
+from server.settings import ESCAPED, Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 NOBODY = 65534

@@ -200,7 +200,7 @@ async def test_more_nodes_give_nobody_more_tries(node: StartNode) -> None:
     """Wherever they try; and who was logged in to on one node is known on the others."""
     here, there = Site(await node()), Site(await node())
     nodes = [one.node.app.state for one in (here, there)]
-    await until(lambda: all(one.node.bus.connected and not one.node.alone for one in nodes))
+    await until(lambda: all(one.node.bus.connected and not one.node.heartbeat.alone for one in nodes))
     await add(here.node, "admin", "admin")
     tried = []
     for number in range(12):

@@ -4,7 +4,8 @@ import jwt
 import pytest
 
 from server.doctor.examine import examine
-from server.settings import BadSettings, Settings, load_settings
+from server.setting_sources import BadSettings, load_settings
+from server.settings import Settings
 from tests.conftest import SECRET, Node, StartNode
 from tests.driver_app import driver_app
 from tests.web.conftest import Site

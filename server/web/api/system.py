@@ -74,7 +74,7 @@ async def health(node: Node) -> Health:
             dispatched = lease.held
             if lease.read_only:
                 node.database.retire()
-            if lease.read_only or not (node.hub.draining or await node.takes_writes()):
+            if lease.read_only or not (node.hub.draining or await node.heartbeat.takes_writes()):
                 database = "down"
     except (DatabaseAway, TimeoutError):
         database = "down"
@@ -99,7 +99,6 @@ async def may_scrape(connection: AsgiConnection, _: BaseRouteHandler) -> None:
 
 @get("/metrics", guards=[may_scrape])
 async def metrics(request: Call) -> ASGIResponse:
-    """The metrics of all workers of this port."""
     text = await exposition(request.app.state.siblings)
     return ASGIResponse(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
 
