@@ -45,7 +45,6 @@ class Policies:
         self._look.set()
 
     def committed(self, commit: Committed) -> None:
-        """It was changed here."""
         if commit.policy is not None:
             self._set(commit.policy)
 
@@ -134,7 +133,6 @@ class CurrentSettings:
         self._look.set()
 
     def origin(self, name: str) -> Origin:
-        """Who set it."""
         if name in self._started_with.model_fields_set:
             return "environment"
         return "screen" if name in self.on_screen else "default"

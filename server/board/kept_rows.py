@@ -111,7 +111,6 @@ class KeptRows:
             self._rows["drivers"].pop(driver_id, None)
 
     def delivery(self, delivery: BoardDelivery, rev: int) -> dict[List, str]:
-        """The rows of a delivery, by table."""
         return self._renderer.delivery(delivery, self._picture.gone_with(delivery), rev)
 
     def _driver(self, driver: BoardDriver, rev: int) -> str:

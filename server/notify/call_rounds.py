@@ -56,7 +56,6 @@ class Calls:
         self._something.set()
 
     def start(self, call: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Start a call in parallel to the others."""
         task = asyncio.create_task(call, name=self._name)
         self._under_way.add(task)
         task.add_done_callback(self._done)

@@ -60,8 +60,6 @@ log = structlog.get_logger(__name__)
 
 
 class PushedOffer(Struct, frozen=True, rename="camel", tag_field="type", tag="offer"):
-    """The push message of an offer."""
-
     push_id: str
     offer_id: str
     driver_id: str

@@ -47,7 +47,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def handle_ping(self) -> None:
-        """A ping, which is answered."""
         if self._allowed():
             super().handle_ping()
 
@@ -63,7 +62,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_pong(self, event: Any) -> None:
-        """A pong, requested or not."""
         if self._allowed():
             pinged = self.pending_ping_payload is not None
             super().handle_pong(event)

@@ -131,7 +131,6 @@ class City:
         ]
 
     def anywhere(self) -> Place:
-        """A place to start a shift."""
         return self._plane.place(*self._somewhere(self._radius))
 
     def hot_spot(self, zone: CityZone | None = None) -> Place:
@@ -214,7 +213,6 @@ class City:
 
 
 def zone_at(zones: Sequence[CityZone], place: Place) -> str | None:
-    """The name of the zone there."""
     at = Plane(ORIGIN).metres(place)
     return next((zone.name for zone in zones if zone.holds(*at)), None)
 

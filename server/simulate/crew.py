@@ -55,7 +55,6 @@ class Crew:
         )
 
     def start(self, driver: SimulatedDriver) -> None:
-        """Let the driver live from now on."""
         self.drivers.append(driver)
         task = asyncio.create_task(self._live(driver))
         self._tasks.add(task)

@@ -32,7 +32,6 @@ class Ride:
         self.leg = standing(self.here())
 
     def here(self) -> Place:
-        """Where the driver is now."""
         return self.leg.at(asyncio.get_running_loop().time())
 
 

@@ -133,7 +133,6 @@ async def _describe(url: str, access: Access, zones: Sequence[CityZone]) -> None
 
 
 async def _registered(stage: Stage, load: Load, zones: Sequence[CityZone]) -> list[tuple[str, CityZone | None]]:
-    """All drivers with the zone of each."""
     everybody = [driver(n) for n in range(load.drivers)]
     if not zones:
         return [(driver_id, None) for driver_id in await stage.crew.registered(everybody, load.zone)]
@@ -273,7 +272,6 @@ def progress(tally: Tally) -> str:
 
 
 def amounts_to(tally: Tally, target_seconds: float | None = None) -> list[str]:
-    """What it all amounted to, for people."""
     c = tally.counts
     door = tally.spans("placed_at", "delivered_at")
     under_way, there = tally.own(accepted=True, delivered=False), tally.own(accepted=True, delivered=True)

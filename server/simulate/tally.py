@@ -120,7 +120,6 @@ def percentile(values: Iterable[float], share: float) -> float | None:
 
 
 def span(seconds: float | None) -> str:
-    """A duration for people."""
     if seconds is None:
         return "-"
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

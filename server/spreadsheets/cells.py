@@ -29,8 +29,6 @@ class SheetRow(Struct, frozen=True, array_like=True):
 
 
 class Sheet(Struct, frozen=True):
-    """The header and the rows of a file."""
-
     header: list[str]
     rows: list[SheetRow]
 

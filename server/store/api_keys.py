@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import fetch_one_as
 from server.store.tables import ApiKey as Row
-from server.store.typed import NOW, ask, newest
+from server.store.typed import NOW, ask, columns_for, newest
 
 FIND: Final = """
 SELECT id, name, seller_id, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
@@ -48,14 +48,12 @@ async def find_good_key(pool: Pool, key_hashes: Sequence[str]) -> GoodKey | None
 
 
 async def note_key_use(pool: Pool, key_id: str) -> None:
-    """It was used now."""
     await ask(pool, Row.update({Row.last_used_at: NOW}).where(Row.id == key_id))
 
 
 async def insert_key(
     pool: Pool, key_id: str, name: str, key_hash: str, prefix: str, created_by: str, seller_id: str | None
 ) -> None:
-    """Create a key, valid from now on."""
     row = Row(
         id=key_id,
         name=name,
@@ -70,10 +68,7 @@ async def insert_key(
 
 async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
     """Newest first, those made before the key with the id `before`."""
-    columns = (
-        Row.id, Row.name, Row.prefix, Row.created_by, Row.created_at, Row.last_used_at, Row.revoked_at, Row.seller_id,
-    )  # fmt: skip
-    return [ApiKey(*row) for row in await ask(pool, newest(columns, before, limit))]
+    return [ApiKey(*row) for row in await ask(pool, newest(columns_for(ApiKey, Row), before, limit))]
 
 
 async def revoke_key(pool: Pool, key_id: str) -> str | None:

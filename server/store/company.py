@@ -19,8 +19,6 @@ WHERE company_settings.value <> EXCLUDED.value"""
 
 
 class SetValue(Struct, frozen=True):
-    """The value of a setting, and who set it."""
-
     value: str
     by: str
 

@@ -73,8 +73,6 @@ class Device(Struct, frozen=True):
 
 
 class SignedIn(Struct, frozen=True):
-    """A device and its driver."""
-
     device_id: str
     driver_id: str
 

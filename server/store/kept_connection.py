@@ -32,7 +32,6 @@ class KeptConnection:
         self.close()
 
     def close(self) -> None:
-        """Close it at once."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -68,7 +68,6 @@ async def find_good_sessions(
 
 
 async def note_session_use(pool: Pool, token_hash: str) -> None:
-    """It was used now."""
     await ask(pool, PersonSession.update({PersonSession.seen_at: NOW}).where(PersonSession.token_hash == token_hash))
 
 

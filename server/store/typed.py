@@ -7,10 +7,12 @@ nodes, and every query needs a time limit. So Piccolo only builds the statement,
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec import Struct
 from piccolo.columns import Column
 from piccolo.query import Select
 from piccolo.query.base import Query
 from piccolo.querystring import QueryString
+from piccolo.table import Table
 
 from server.store.connections import Queries
 from server.store.engine import Database
@@ -44,6 +46,11 @@ async def ask_one(pool: Queries, query: Query[Any, Any]) -> Any:
     """The first row, or None. Raises DatabaseAway."""
     rows = await ask(pool, query)
     return rows[0] if rows else None
+
+
+def columns_for(kind: type[Struct], table: type[Table]) -> list[Column]:
+    """The columns of a table with the names of the fields, in their order."""
+    return [getattr(table, name) for name in kind.__struct_fields__]
 
 
 def newest(columns: Sequence[Column], before: str | None, limit: int) -> Select[Any]:

@@ -9,11 +9,9 @@ from server.ids import new_id
 from server.store.connections import Queries
 from server.store.query import fetch, fetch_one, fetch_one_as
 from server.store.tables import User
-from server.store.typed import NOW, ask, ask_one
+from server.store.typed import NOW, ask, ask_one, columns_for
 
 PersonRole = Literal["viewer", "ops", "admin"]
-
-_PERSON: Final = (User.id, User.name, User.role, User.active, User.created_at, User.last_login_at)
 
 INSERT_FIRST: Final = """
 INSERT INTO users (id, name, password_hash, role, active, created_at)
@@ -54,6 +52,9 @@ class Person(Struct, frozen=True):
     active: bool
     created_at: datetime
     last_login_at: datetime | None
+
+
+_PERSON: Final = columns_for(Person, User)
 
 
 async def insert_person(db: Queries, name: str, role: PersonRole, password_hash: str) -> str | None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import fetch_one, fetch_one_as
 from server.store.tables import Webhook
-from server.store.typed import ask, newest
+from server.store.typed import ask, columns_for, newest
 
 WEBHOOKS_LIMIT: Final = 50
 """The limit of webhooks; each has its own connections."""
@@ -19,11 +19,20 @@ OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 ABOUT: Final = "CASE WHEN {key} ~ '^[0-9a-f]{{8}}-[0-9a-f-]{{27}}$' THEN {key}::uuid END"
 """The id of what a message is about, by its key; NULL if it is about no row, such as the report of a day."""
 
-_COLUMNS: Final = (
-    Webhook.id, Webhook.url, Webhook.events, Webhook.active, Webhook.created_by, Webhook.created_at,
-    Webhook.previous_secret_until,
-)  # fmt: skip
-_WEBHOOK: Final = ", ".join(column._meta.db_column_name for column in _COLUMNS)
+
+class WebhookRow(Struct, frozen=True):
+    """A webhook without its secret."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    created_by: str | None
+    created_at: datetime
+    previous_secret_until: datetime | None
+
+
+_WEBHOOK: Final = ", ".join(WebhookRow.__struct_fields__)
 ADD: Final = f"""
 INSERT INTO webhooks (id, url, events, secret, active, created_by)
 SELECT $1, $2, $3, $4, true, $5
@@ -47,21 +56,9 @@ UPDATE webhooks SET secret = $2, previous_secret = secret,
 WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
 
 
-class WebhookRow(Struct, frozen=True):
-    """A webhook without its secret."""
-
-    id: str
-    url: str
-    events: list[str]
-    active: bool
-    created_by: str | None
-    created_at: datetime
-    previous_secret_until: datetime | None
-
-
 async def read_webhooks(pool: Pool, before: str | None, limit: int) -> list[WebhookRow]:
     """Newest first, those before the webhook `before`."""
-    page = newest(_COLUMNS, before, limit).where(Webhook.deleted_at.is_null())
+    page = newest(columns_for(WebhookRow, Webhook), before, limit).where(Webhook.deleted_at.is_null())
     return [WebhookRow(*row) for row in await ask(pool, page)]
 
 

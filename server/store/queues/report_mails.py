@@ -13,7 +13,7 @@ from server.ids import FIRST_ID, derived_id
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_as
 from server.store.tables import ReportMail
-from server.store.typed import ask
+from server.store.typed import ask, columns_for
 
 RETRY_HOURS: Final = 24
 SHOWN: Final = 40
@@ -70,8 +70,6 @@ class MailToSend(Struct, frozen=True):
 
 
 class MailShown(Struct, frozen=True):
-    """What became of a mail."""
-
     day: date
     recipient: str
     attempts: int
@@ -109,8 +107,7 @@ async def record_report_mail(pool: Pool, mail: MailToSend, error: str | None, ag
 async def shown_report_mails(pool: Pool) -> list[MailShown]:
     """The latest mails, newest day first."""
     m = ReportMail
-    columns = (m.day, m.recipient, m.attempts, m.next_attempt_at, m.sent_at, m.failed_at, m.last_error, m.tested_by)
-    query = m.select(*columns).order_by(m.day, ascending=False).order_by(m.recipient).limit(SHOWN)
+    query = m.select(*columns_for(MailShown, m)).order_by(m.day, ascending=False).order_by(m.recipient).limit(SHOWN)
     return [MailShown(*row) for row in await ask(pool, query)]
 
 

@@ -103,18 +103,14 @@ class LoggedMessage(Struct, frozen=True):
 
     @property
     def status(self) -> Literal["pending", "delivered", "parked"]:
-        """`pending` until it is `delivered` or `parked`."""
         return "delivered" if self.delivered_at is not None else "parked" if self.parked_at is not None else "pending"
 
     @property
     def made(self) -> "list[Attempted]":
-        """The attempts, the newest first."""
         return [_attempted(attempt) for attempt in self.attempts_made]
 
 
 class Attempted(Struct, frozen=True):
-    """One of the attempts that were made for a message."""
-
     attempt: int
     at: datetime
     status: int | None

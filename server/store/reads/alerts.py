@@ -22,8 +22,6 @@ WHERE a.resolved_at IS NOT NULL AND ($1::uuid IS NULL OR a.id < $1) ORDER BY a.i
 
 
 class AlertWithText(Alert):
-    """An alert with the text of its notice."""
-
     text: str | None = None
 
 

@@ -176,8 +176,6 @@ class BoardDelivery(Struct, frozen=True):
 
 
 class CountedDelivery(Struct, frozen=True):
-    """What of a delivery is counted."""
-
     id: str
     zone: str
     status: str
@@ -197,8 +195,6 @@ class CountedDelivery(Struct, frozen=True):
 
 
 class CountedDriver(Struct, frozen=True):
-    """What of a driver is counted."""
-
     id: str
     zone: str
     state: str

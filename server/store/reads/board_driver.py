@@ -41,8 +41,6 @@ FROM o"""
 
 
 class OfferToDriver(Struct, frozen=True):
-    """One offer to a driver, and what came of it."""
-
     delivery_id: str
     store_name: str
     order_id: str

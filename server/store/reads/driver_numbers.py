@@ -40,8 +40,6 @@ class Delivered(Struct, frozen=True):
 
 
 class Stay(Struct, frozen=True):
-    """A time in one availability."""
-
     availability: Availability
     since: datetime
     until: datetime

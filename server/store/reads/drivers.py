@@ -60,8 +60,6 @@ ORDER BY "timestamp" DESC, id DESC LIMIT $4"""
 
 
 class AvailabilityChange(Struct, frozen=True):
-    """One entry of the history."""
-
     id: str
     from_state: Availability
     to_state: Availability

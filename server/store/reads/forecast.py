@@ -156,8 +156,6 @@ class DriverPlace(Struct, frozen=True, array_like=True):
 
 
 class Situation(Struct, frozen=True):
-    """All of it at one moment."""
-
     now: datetime
     zones: list[ZoneNow]
     waiting: list[WaitingNow]

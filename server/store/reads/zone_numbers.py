@@ -97,8 +97,6 @@ class ZoneNumbersRow(Struct, frozen=True):
 
 
 class OpenAlert(Struct, frozen=True):
-    """An alert that is not over."""
-
     id: str
     kind: str
     zone: str

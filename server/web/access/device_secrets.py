@@ -34,12 +34,10 @@ class DeviceToken(Struct, frozen=True):
 
     @property
     def family_hash(self) -> str:
-        """The stored hash of the family."""
         return hashed(PREFIX + self.family)
 
     @property
     def token_hash(self) -> str:
-        """The stored hash of the whole token."""
         return hashed(self.text)
 
 

@@ -78,7 +78,6 @@ def distinct(names: Collection[T]) -> tuple[T, ...]:
 
 
 def _names(changed: Collection[T] | UnsetType | None) -> tuple[T, ...] | UnsetType:
-    """The new names, none if they are cleared, UNSET if they do not change."""
     return changed if isinstance(changed, UnsetType) else distinct(changed or ())
 
 

@@ -59,7 +59,6 @@ class Reply(ASGIResponse):
         self._start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response (ASGI)."""
         await send(self._start)
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
@@ -110,7 +109,6 @@ class ApiHandler(HTTPRouteHandler):
     """A handler that passes itself to its guards. Litestar would copy it for every guard of every request."""
 
     async def authorize_connection(self, connection: AsgiConnection) -> None:
-        """Run the guards."""
         for guard in self.resolve_guards():
             await guard(connection, self)  # type: ignore[misc]
 

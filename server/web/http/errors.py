@@ -3,7 +3,7 @@
 No input of a client causes a 500. Every 500 is a bug of Callboard and is logged with its traceback.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,8 +36,6 @@ class FieldError(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """What all problems of one code have in common."""
-
     status: int
     code: str
     title: str
@@ -168,18 +166,15 @@ def existing(found: T | None) -> T:
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
-    """422 with the fields that have an error."""
     detail = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
     return Problem(INVALID, detail, errors=list(errors))
 
 
 def invalid_field(field: str, message: str) -> Problem:
-    """422 for one field."""
     return invalid([FieldError(field, message)])
 
 
 def too_many(retry_after_seconds: int) -> Problem:
-    """429 with the seconds to wait."""
     detail = f"Too many requests; try again in {retry_after_seconds} s."
     return Problem(TOO_MANY, detail, {"Retry-After": str(retry_after_seconds)})
 
@@ -208,7 +203,6 @@ def refused(refusal: Refusal, **more: object) -> Problem:
 
 
 def conflict(code: str) -> Kind:
-    """The kind of a 409 with this code."""
     return CONFLICTS.get(code) or Kind(409, code, code.replace("_", " ").capitalize())
 
 
@@ -251,40 +245,30 @@ def _content(problem: Problem) -> dict[str, object]:
     }
 
 
-def _from_problem(_: Call, problem: Problem) -> Response[dict[str, object]]:
-    return as_response(problem)
-
-
-def _from_database(_: Call, __: DatabaseAway) -> Response[dict[str, object]]:
-    return as_response(try_again())
-
-
 def from_litestar(request: Call, error: HTTPException) -> Response[dict[str, object]]:
     """The answer to what the framework refuses before a handler runs."""
     if error.status_code >= 500:
-        return _from_bug(request, error)
+        return as_response(bug(request, error))
     kind = kind_of(error.status_code)
     detail = {404: "There is nothing at this address.", 405: "This address does not support this method."}
     return as_response(Problem(kind, detail.get(kind.status, error.detail), _with_head(error.headers)))
 
 
 def _with_head(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers, with HEAD added to `Allow` wherever GET is allowed."""
-    result = dict(headers or {})
-    for name, value in result.items():
-        if name.lower() == "allow":
-            methods = {method.strip() for method in value.split(",")}
-            result[name] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-    return result
+    return {
+        name: allowed(method.strip() for method in value.split(",")) if name.lower() == "allow" else value
+        for name, value in (headers or {}).items()
+    }
+
+
+def allowed(methods: Iterable[str]) -> str:
+    """The value of `Allow`: HEAD works wherever GET does."""
+    found = set(methods)
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
 
 
 def kind_of(status: int) -> Kind:
-    """The kind for a status of the framework."""
     return _BY_STATUS.get(status, BAD_REQUEST)
-
-
-def _from_bug(request: Call, error: Exception) -> Response[dict[str, object]]:
-    return as_response(bug(request, error))
 
 
 def bug(request: Call, error: Exception) -> Problem:
@@ -296,8 +280,8 @@ def bug(request: Call, error: Exception) -> Problem:
 def exception_handlers() -> ExceptionHandlersMap:
     """The application's handlers for everything that a request can raise."""
     return {
-        Problem: _from_problem,
-        DatabaseAway: _from_database,
+        Problem: lambda _, problem: as_response(problem),
+        DatabaseAway: lambda *_: as_response(try_again()),
         HTTPException: from_litestar,
-        Exception: _from_bug,
+        Exception: lambda request, error: as_response(bug(request, error)),
     }

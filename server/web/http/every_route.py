@@ -13,7 +13,7 @@ from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSe
 
 from server.web.http.caller import Call
 from server.web.http.cross_origin import allowed_origin, answer_preflight, is_preflight, readable_by
-from server.web.http.errors import send_problem, try_again
+from server.web.http.errors import allowed, send_problem, try_again
 from server.web.http.public_path import below, leading_below
 
 
@@ -30,7 +30,6 @@ class Application(Litestar):
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
     ) -> None:
-        """The entry point."""
         if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
             return
@@ -94,9 +93,7 @@ def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
 
     async def options(request: Call) -> ASGIResponse:
         found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])
-        methods = {str(method) for method in found.methods}
-        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-        return ASGIResponse(status_code=204, headers={"Allow": allowed})
+        return ASGIResponse(status_code=204, headers={"Allow": allowed(map(str, found.methods))})
 
     paths = sorted({path for handler in handlers for path in handler.paths})
     return HTTPRouteHandler(paths, http_method=["OPTIONS"], status_code=200)(options)

@@ -24,13 +24,10 @@ class FormInvalid(Problem):
 
 
 class Form:
-    """The fields of a form."""
-
     def __init__(self, fields: dict[str, list[str]]) -> None:
         self._fields = fields
 
     def all(self, name: str) -> list[str]:
-        """Every value under a name."""
         return self._fields.get(name, [])
 
     def last(self, name: str) -> str:

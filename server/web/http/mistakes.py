@@ -74,7 +74,6 @@ def _plain_types(annotation: object) -> set[object]:
 
 
 def _struct_in(annotation: object) -> type | None:
-    """The struct in the type of a field, if any."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Struct):
             return candidate
