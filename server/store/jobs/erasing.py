@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from server.contract.personal import names_phone, phone_digits, phone_pattern
 from server.dispatch.model import ERASED
+from server.ids import FIRST_ID
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection, Pool
@@ -44,8 +45,6 @@ CHAT_BATCH: Final = 500
 """Messages in one transaction."""
 SEARCHED: Final = 500
 """Deliveries that one statement searches for a phone."""
-NO_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""Before every id."""
 PARTS: Final = ("address", "name", "phone", "notes")
 REST_SECONDS: Final = 0.05
 REST_FACTOR: Final = 4.0
@@ -204,7 +203,7 @@ async def _naming(connection: Connection, digits: str, pattern: str) -> AsyncIte
     """The deliveries that are not erased and have or name this phone, part by part. The pattern finds it, or a little
     more: ids, times and points of a document have digits too.
     """
-    after = NO_ID
+    after = FIRST_ID
     while ids := [row[0] for row in await connection.fetch(NEXT, after, timeout=SEARCH_SECONDS)]:
         after = ids[-1]
         read = await connection.fetch(NAMED, ids, pattern, timeout=SEARCH_SECONDS)

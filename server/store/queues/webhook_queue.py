@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 from msgspec import Struct
@@ -240,17 +241,17 @@ async def claim(
         timeout=OUTBOX_TIMEOUT_SECONDS,
     )
     claimed: dict[str, ClaimedLine] = {}
-    groups: dict[tuple[str, str], list[tuple[int, datetime, DueMessage]]] = {}
     put_off = 0
     for row in rows:
         webhook_id, seconds, now, due, reached, put_off = row[:6]
         claimed.setdefault(webhook_id, ClaimedLine(seconds, now, due, reached, []))
-        if row[8] is not None:
-            message = DueMessage(*row[8:])
-            groups.setdefault((webhook_id, message.key), []).append((row[7], row[6], message))
-    for (webhook_id, _), found in sorted(groups.items(), key=lambda item: min(item[1])[:2][::-1]):
-        found.sort(key=lambda one: one[0])
-        claimed[webhook_id].groups.append((found[0][1], [message for _, _, message in found]))
+    groups: dict[tuple[str, str], list[DueMessage]] = {}
+    for row in sorted((row for row in rows if row[8] is not None), key=itemgetter(6, 7)):  # by due time, then by seq
+        message = DueMessage(*row[8:])
+        group = groups.setdefault((message.webhook_id, message.key), [])
+        if not group:
+            claimed[message.webhook_id].groups.append((row[6], group))
+        group.append(message)
     return Claim(claimed, put_off)
 
 
