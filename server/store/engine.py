@@ -6,12 +6,11 @@ closed is replaced at its next use.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 import asyncpg
-from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.engine.postgres import PostgresEngine
 
 from server.store.connections import Connection
 from server.store.primary import DATABASE_ERRORS, POOLED, Servers, one_line, place
@@ -156,47 +155,6 @@ class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
         return super().acquire(timeout=ACQUIRE_SECONDS if timeout is None else timeout)
 
 
-class Transaction(PostgresTransaction):
-    """Piccolo's, which loses its connection and poisons its task when a commit or a rollback fails."""
-
-    async def __aenter__(self) -> PostgresTransaction:
-        if self._parent is not None:
-            return await super().__aenter__()
-        try:
-            return await super().__aenter__()
-        except BaseException:
-            await self._release()
-            raise
-
-    async def __aexit__(
-        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: object
-    ) -> bool:
-        if self._parent is not None:
-            return exception is None
-        try:
-            if exception is None:
-                if not self._committed and not self._rolled_back:
-                    await self.commit()  # type: ignore[no-untyped-call]
-            elif not self._rolled_back:
-                # The caller's error is more useful than that of a rollback on a lost connection.
-                with suppress(*DATABASE_ERRORS):
-                    await self.rollback()  # type: ignore[no-untyped-call]
-        finally:
-            self.engine.current_transaction.reset(self.context)
-            await self._release()
-        return exception is None
-
-    async def _release(self) -> None:
-        connection = getattr(self, "connection", None)
-        if connection is None:
-            return
-        with suppress(*DATABASE_ERRORS):
-            if self.engine.pool:
-                await self.engine.pool.release(connection)
-            else:
-                await connection.close(timeout=CLOSE_SECONDS)
-
-
 class Database(PostgresEngine):
     """A node's connections; also an engine that Piccolo's tables run on.
 
@@ -301,12 +259,6 @@ class Database(PostgresEngine):
     async def get_new_connection(self) -> Connection:
         """The connection that Piccolo uses without a pool: for migrations, whose statements may take long."""
         return await self._connect(_SETTINGS | PATIENT, command_timeout=None)
-
-    def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
-        """A transaction on the pool, for housekeeping: `async with database.transaction(allow_nested=False) as t`,
-        then Piccolo queries of the same task, or `t.connection`. No other task, no network call inside.
-        """
-        return Transaction(self, allow_nested)
 
     async def _connect(self, settings: Mapping[str, str], **options: object) -> Connection:
         options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}

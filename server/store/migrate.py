@@ -185,6 +185,8 @@ def _piccolo_uses(database: Database) -> Iterator[None]:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, DATABASE_ERRORS):
+        error = error.__context__  # the rollback after it failed too, on a lost connection
     if isinstance(error, asyncpg.LockNotAvailableError):
         return f"another process has been migrating for {LOCK_SECONDS} s"
     if isinstance(error, asyncpg.DuplicatePreparedStatementError | asyncpg.InvalidSQLStatementNameError):

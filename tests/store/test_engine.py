@@ -8,7 +8,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from piccolo.engine.exceptions import TransactionError
 
 from server.embedded.servers import Embedded
 from server.ids import new_id
@@ -227,57 +226,3 @@ async def test_a_transaction_is_undone_by_an_error(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         await in_transaction(database, "UPDATE leases SET expires_at = now()", then=ZeroDivisionError)
     assert await database.pool.fetchval("SELECT expires_at FROM leases") is None
-
-
-async def test_transactions_do_not_nest_by_accident(database: Database) -> None:
-    async with database.transaction(allow_nested=False):
-        with pytest.raises(TransactionError):
-            database.transaction(allow_nested=False)
-
-
-@pytest.mark.parametrize("error", [None, ZeroDivisionError])
-async def test_a_backend_lost_inside_a_transaction_costs_neither_connection_nor_task(
-    database: Database, database_url: str, error: type[Exception] | None
-) -> None:
-    """The caller's own error is kept; without one the lost commit is the error."""
-
-    async def cut_off() -> None:
-        async with database.transaction(allow_nested=False):
-            await kill_backends(database_url)
-            if error is not None:
-                raise error
-
-    for _ in range(2 * database.pool_size):
-        with pytest.raises(error or DATABASE_ERRORS):
-            await cut_off()
-        assert not database.transaction_exists()
-    await until(lambda: works(database))
-
-
-async def test_a_commit_that_fails_costs_neither_connection_nor_task(database: Database) -> None:
-    key = "driver_positions_driver_id_exists"
-    for _ in range(2 * database.pool_size):
-        with pytest.raises(asyncpg.ForeignKeyViolationError):
-            await in_transaction(
-                database,
-                f"ALTER TABLE driver_positions ALTER CONSTRAINT {key} DEFERRABLE INITIALLY DEFERRED",
-                f"INSERT INTO driver_positions (driver_id) VALUES ('{new_id()}')",
-            )
-        assert not database.transaction_exists()
-    assert await works(database)
-
-
-async def test_a_transaction_that_cannot_begin_gives_its_connection_back(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(2 * database.pool_size):
-        transaction = database.transaction(allow_nested=False)
-
-        async def cut_off() -> None:
-            raise asyncpg.ConnectionDoesNotExistError
-
-        monkeypatch.setattr(transaction, "begin", cut_off, raising=False)
-        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
-            async with transaction:
-                raise AssertionError("it did not begin")
-    assert await works(database)

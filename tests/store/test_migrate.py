@@ -1,5 +1,6 @@
 """Migrations: from nothing, many processes at once, from a wheel, and never half done."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from piccolo.apps.migrations.commands.new import AutoMigrationManager
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.paths import MIGRATIONS
 from server.store.engine import Database, DatabaseUnreachable
-from server.store.migrate import MigrationFailed, known_migrations, migrate, pending_migrations
+from server.store.migrate import LOCK_KEY, MigrationFailed, known_migrations, migrate, pending_migrations
 from server.store.piccolo_app import APP_CONFIG
 from server.store.tables import TABLES
 from tests.conftest import Servers
@@ -134,6 +135,19 @@ async def test_a_failure_leaves_nothing_behind_and_says_why_in_one_line(empty_da
     assert "\n" not in str(failed.value)
     tables = await fetch(empty_database_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     assert tables == [("leases",)]
+
+
+async def test_a_connection_that_is_lost_is_the_reason_and_not_the_rollback_after_it(empty_database_url: str) -> None:
+    outside = await asyncpg.connect(empty_database_url)
+    await outside.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    migrating = asyncio.create_task(migrate(empty_database_url))
+    waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    ours = "WHERE datname = current_database() AND wait_event = 'advisory'"
+    await until(lambda: outside.fetchval(f"{waiting} {ours}"))
+    with pytest.raises(MigrationFailed, match="terminating connection due to administrator command"):
+        await migrating
+    await outside.close()
+    await migrate(empty_database_url)
 
 
 async def test_a_database_ahead_of_this_code_is_left_alone(database_url: str) -> None:
