@@ -153,10 +153,10 @@ class Embedded:
         self._use.close()
         self._use = None
 
-    def stop_unused(self, within: float = 5.0) -> None:
+    def stop_unused(self) -> None:
         """Stop both servers, also if another process started them. Only for who holds both locks."""
-        self._stop_valkey(within)
-        self._stop_postgres(within)
+        self._stop_valkey(5.0)
+        self._stop_postgres(5.0)
 
     def _start_watchdog(self) -> None:
         """Unless there is one."""

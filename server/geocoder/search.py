@@ -60,14 +60,14 @@ class GeocoderAway(Exception):
 class Geocoder:
     """A geocoder at a URL: that of its search, such as https://nominatim.example/search."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
         path = urlsplit(url).path.rstrip("/")
         self._is_pelias = path.endswith(("/v1/search", "/v1/autocomplete"))
         self._is_photon = path.endswith("/api")
         self._known: dict[str, asyncio.Task[list[FoundPlace]]] = {}
         self._client = httpx2.AsyncClient(
-            timeout=timeout_seconds, follow_redirects=False, headers={"User-Agent": AGENT}, trust_env=False
+            timeout=TIMEOUT_SECONDS, follow_redirects=False, headers={"User-Agent": AGENT}, trust_env=False
         )
 
     async def search(self, address: str) -> list[FoundPlace]:

@@ -38,14 +38,14 @@ class SpreadsheetReader:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._inside = 0
 
-    async def read(self, data: bytes, form: str, *, seconds: float = SECONDS) -> Sheet | Unreadable:
+    async def read(self, data: bytes, form: str) -> Sheet | Unreadable:
         """The cells of a file of this form, or why it cannot be read. Raises TooManyFiles."""
         if self._inside >= WAITING:
             raise TooManyFiles
         self._inside += 1
         try:
             async with self._turns:
-                found = await run_apart("server.spreadsheets", [form], data, seconds)
+                found = await run_apart("server.spreadsheets", [form], data, SECONDS)
         except TimeoutError:
             return Unreadable("The file is too large to read.", too_large=True)
         finally:

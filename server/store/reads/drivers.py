@@ -44,7 +44,7 @@ ORDER BY array_position($1::text[], d.zone), d.phone IS NULL,
 LIMIT $2"""
 NAMESAKES: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
-WHERE lower(normalize(d.name)) = lower(normalize($1)) AND d.id IS DISTINCT FROM $2::uuid
+WHERE lower(normalize(d.name)) = lower(normalize($1))
 ORDER BY d.active DESC, d.id LIMIT 1"""
 KNOWN: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
@@ -117,9 +117,9 @@ async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, li
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 
 
-async def namesake(pool: Pool, name: str, but: str | None = None) -> Driver | None:
-    """A driver with this name, in any case, other than the driver `but`. Raises DatabaseAway."""
-    row = await fetch_one(pool, NAMESAKES, name, but)
+async def namesake(pool: Pool, name: str) -> Driver | None:
+    """A driver with this name, in any case. Raises DatabaseAway."""
+    row = await fetch_one(pool, NAMESAKES, name)
     return driver_from(row) if row is not None else None
 
 
