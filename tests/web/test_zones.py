@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from server.web.screens import zones
 from tests.conftest import StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -168,7 +169,7 @@ async def test_two_nodes_choose_one_spelling_and_know_each_others_zones(site: Si
     await other.close()
 
 
-async def test_the_screen_describes_zones(site: Site) -> None:
+async def test_the_screen_describes_zones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     await site.driver(zone="Nord")
     await site.delivery(zone="Typo")
     ada = await logged_in(site, "grace", "admin")
@@ -212,6 +213,14 @@ async def test_the_screen_describes_zones(site: Site) -> None:
     page = (await ada.see("/zones?zone=mitte")).text
     shapes = parse(page).one("template", id="zone-shapes").text
     assert list(msgspec.json.decode(shapes)) == ["The North"], "the shape in the form is drawn by the form"
+    wide = {"type": "MultiPolygon", "coordinates": [around(0.5)["coordinates"], around(0.1)["coordinates"]]}
+    monkeypatch.setattr(zones, "POSITIONS_SHOWN", 9)
+    wide["coordinates"][1][0] = [[lon + 1, lat] for lon, lat in wide["coordinates"][1][0]]
+    await site.ada.put("/admin/zones/Alt", json={"name": "Alt", "shape": wide})
+    page = (await ada.see("/zones?zone=mitte")).text
+    shapes = parse(page).one("template", id="zone-shapes").text
+    assert list(msgspec.json.decode(shapes)) == ["The North"], "one that is too large leaves the others their place"
+    assert (await site.ada.delete("/admin/zones/Alt")).status_code == 204
     file = await site.vic.get("/zones/shapes.geojson")
     assert file.headers["content-type"] == "application/geo+json"
     assert [(one["properties"], one["geometry"]) for one in file.json()["features"]] == [

@@ -145,16 +145,16 @@ async def shapes_file(request: Call) -> ASGIResponse:
 
 
 def _shapes(zones: Zones, without: str) -> dict[str, object]:
-    """The shapes on the map by the name of their zone, without the zone that the form has. Very large ones are left
-    out.
+    """The shapes on the map by the name of their zone, without the zone that the form has, and without those for which
+    there is no room.
     """
     shown: dict[str, object] = {}
     left = POSITIONS_SHOWN
     for zone in zones:
-        if zone.shape is not None and name_key(zone.key) != name_key(without):
-            left -= positions_in(zone.shape)
-            if left < 0:
-                break
+        if zone.shape is None or name_key(zone.key) == name_key(without):
+            continue
+        if (size := positions_in(zone.shape)) <= left:
+            left -= size
             shown[zone.name] = zone.shape
     return shown
 
