@@ -22,7 +22,8 @@ from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed, NewDriver
 from server.simulate.city import ORIGIN
 from server.simulate.crew import Crew
-from server.simulate.run import Load, Window, amounts_to, home_zone, run_city, run_day
+from server.simulate.run import Load, Window, home_zone, run_city, run_day
+from server.simulate.summary import amounts_to
 from server.simulate.tally import Tally
 from server.store.backups import ran_migrations
 from server.store.engine import Database

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.simulate.run import amounts_to, progress
+from server.simulate.summary import amounts_to, progress
 from server.simulate.tally import Tally, percentile, span, table
 
 
