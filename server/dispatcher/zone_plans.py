@@ -60,13 +60,16 @@ class ZonePlans:
         self._clock = clock
         self._recent: dict[str, RecentOrders] = {}
         self._counted: OrderedDict[str, None] = OrderedDict()
-        self._last: dict[str, Plan] = {}
+        self._planned: dict[str, dict[str, str]] = {}
+        """By zone: the driver that the last plan had for each delivery."""
+        self._strain: dict[str, float] = {}
 
     def forget(self) -> None:
         """Another node dispatches now."""
         self._recent.clear()
         self._counted.clear()
-        self._last.clear()
+        self._planned.clear()
+        self._strain.clear()
 
     async def remember(self) -> None:
         """Count the orders that came before this node dispatched. Raises what the database raises."""
@@ -102,15 +105,22 @@ class ZonePlans:
         drivers = self._nearby().at_work(zone, self._clock.now(), policy, self._backlog.reserved)
         if not len(drivers) or not rows:
             return NO_PLAN
-        last, ids = self._last.get(zone, NO_PLAN), {wait.delivery.id for wait in rows}
+        ids = {wait.delivery.id for wait in rows}
         what = partial(
             plan_part,
             not_held=not_held,
-            planned=_drivers_of(last, ids) if last.runs else NO_DRIVERS,
+            planned={of: driver_id for of, driver_id in self._planned.get(zone, NO_DRIVERS).items() if of in ids},
             recent=RecentOrders(self._recent_in(zone)),
-            strain=last.strain,
+            strain=self._strain.get(zone, 0.0),
         )
-        found = self._last[zone] = await self._plan(rows, drivers, policy, what)
+        found = await self._plan(rows, drivers, policy, what)
+        self._planned[zone] = {
+            of: driver_id
+            for driver_id, stops in found.runs.items()
+            for of, is_drop in stops
+            if not is_drop and of in ids
+        }
+        self._strain[zone] = found.strain
         return found
 
     async def pairs(self, rows: Sequence[Wait], free: Free, policy: Policy) -> Pairs:
@@ -171,13 +181,6 @@ class ZonePlans:
         lost = {wait.delivery.id: wait.lost_now() for wait in rows if wait.lost}
         what = partial(what, waiting, known, work, self._zones.current, now, policy, offered=offered, lost=lost)
         return await _in_thread(len(rows) * len(known) > FEW_PAIRS, what)
-
-
-def _drivers_of(last: Plan, ids: Collection[str]) -> dict[str, str]:
-    """The driver that the last plan had for each of these deliveries."""
-    return {
-        of: driver_id for driver_id, stops in last.runs.items() for of, is_drop in stops if not is_drop and of in ids
-    }
 
 
 async def _in_thread(wanted: bool, what: Callable[[], Found]) -> Found:

@@ -83,6 +83,16 @@ def test_who_was_planned_before_stays_planned() -> None:
         assert [one.driver_id for one in found.proposals] == [planned]
 
 
+def test_what_the_planned_driver_has_accepted_meanwhile_is_in_the_run_once() -> None:
+    soup = order("soup", 4)
+    waits = replace(soup)
+    dan, has_soup = has(dan_at(0), soup, picked=False)
+    work = {DAN: Work((), {soup.id: has_soup[0]})}
+    found = plan_part([waits], [dan], work, NO_ZONES, NOW, POLICY, planned={soup.id: DAN})
+    assert found.proposals == []
+    assert found.runs == {DAN: ((soup.id, False), (soup.id, True))}
+
+
 def test_an_open_offer_is_part_of_the_run() -> None:
     dan, soup, cake = dan_at(0, capacity=2), order("soup", 4), order("cake", 5)
     offer = an_open_offer(soup, dan)

@@ -68,7 +68,9 @@ def plan_part(
         order[driver.id] = tuple((stop.job.id, stop.is_drop) for stop in run.stops)
         for delivery, _ in jobs:
             fleet.put_delivery(delivery)
+    taken = {delivery_id for stops in order.values() for delivery_id, _ in stops}
     for delivery_id, driver_id in planned.items():
-        order[driver_id] = (*order.get(driver_id, ()), (delivery_id, False), (delivery_id, True))
+        if delivery_id not in taken:
+            order[driver_id] = (*order.get(driver_id, ()), (delivery_id, False), (delivery_id, True))
     before = replace(NO_PLAN, runs=order, strain=strain)
     return plan(fleet, now, road_travel(policy), policy, before, lost=lost)
