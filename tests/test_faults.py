@@ -15,6 +15,9 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from server import current_policy
+from server.contract.commit import Answer
+from server.dispatch.commands import Pause
+from server.dispatch.model import Actor
 from server.embedded.servers import Embedded
 from server.process import uvicorn_server
 from server.settings import Settings
@@ -101,9 +104,9 @@ async def test_without_redis_everything_still_works_and_back_again_it_is_refille
         # For a moment it takes no writes: longer than a write waits, and not long enough to count as gone. What the
         # node without the lease wanted to write is lost.
         async with Redis.from_url(own_servers.embedded.redis_url) as redis:
-            await redis.execute_command("CLIENT", "PAUSE", "1600", "WRITE")  # type: ignore[no-untyped-call]
-            other = second if first.app.state.node.lease.held else first
-            await call(other, "POST", f"/drivers/{dan}/availability/pause", "driver", dan)
+            other = (second if first.app.state.node.lease.held else first).app.state.node
+            await redis.execute_command("CLIENT", "PAUSE", "1800", "WRITE")  # type: ignore[no-untyped-call]
+            assert isinstance(await other.executor.submit(Pause(dan, Actor("driver", dan))), Answer)
 
             async def is_repaired() -> bool:
                 return bool(await redis.hget(bus.status_key, dan) == b"paused")
