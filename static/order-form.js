@@ -60,6 +60,26 @@ const fit = () => {
   if (map && window.L && places.length) map.fitBounds(window.L.latLngBounds(places).pad(0.3), { maxZoom: 14 });
 };
 
+/** What the form shows as the place of an address, by end. @type {Record<string, {address: string, at: string}>} */
+const located = {};
+
+const remember = () => {
+  for (const end of ENDS) located[end] = { address: input(`${end}.address`).value, at: input(`${end}.at`).value };
+};
+
+/**
+ * The place of an address is none of the next: the server searches that one. What a person wrote or clicked stays.
+ * @param {string} end
+ */
+const forgetPlace = (end) => {
+  const { address, at } = located[end];
+  const field = input(`${end}.at`);
+  if (!address || !at) return;
+  if (input(`${end}.address`).value === address) field.value ||= at;
+  else if (field.value === at) field.value = "";
+  draw();
+};
+
 /** @param {Record<string, string | null | undefined>} values the fields that are empty get these */
 const fill = (values) => {
   for (const [name, value] of Object.entries(values)) {
@@ -70,6 +90,7 @@ const fill = (values) => {
       field.dataset.filled = value;
     }
   }
+  remember();
   draw();
   fit();
 };
@@ -121,6 +142,7 @@ const choosePlace = (end) => {
   const chosen = [...byId(`${end}.places`, HTMLDataListElement).options].find((option) => option.value === value);
   if (!chosen?.dataset.at) return false;
   input(`${end}.at`).value = chosen.dataset.at;
+  located[end] = { address: value, at: chosen.dataset.at };
   draw();
   fit();
   return true;
@@ -166,6 +188,7 @@ const startMap = () => {
   fit();
 };
 
+remember();
 startMap();
 input("storeName").addEventListener("change", knownStore);
 input("dropoff.phone").addEventListener("change", knownCustomer);
@@ -173,7 +196,9 @@ for (const end of ENDS) {
   if (document.getElementById(`${end}.places`)) {
     input(`${end}.address`).addEventListener("input", () => {
       clearTimeout(typed);
-      if (!choosePlace(end)) typed = setTimeout(() => void lookUp(end), WAIT_MS);
+      if (choosePlace(end)) return;
+      forgetPlace(end);
+      typed = setTimeout(() => void lookUp(end), WAIT_MS);
     });
   }
   input(`${end}.at`).addEventListener("input", draw);

@@ -8,6 +8,8 @@ from playwright.async_api import expect
 
 from server.contract.views import instant
 from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, shoot
+from tests.conftest import StartNode
+from tests.geocoder import serving_places
 from tests.spreadsheets import excel
 from tests.web.conftest import DROPOFF, Site
 
@@ -92,6 +94,32 @@ async def test_an_order_is_entered_from_any_screen(site: Site, people: People) -
     await page.get_by_label("Note for the driver").fill("Fragile")
     await page.get_by_role("button", name="Save").click()
     await expect(page.locator("#now")).to_contain_text("Fragile")
+
+
+async def test_a_position_goes_with_its_address(node: StartNode, people: People) -> None:
+    async with serving_places() as geocoder:
+        site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
+        try:
+            made = await site.delivery(pickup={"address": "Torstr. 1"}, dropoff=DROPOFF)
+            olga = await people(site.node, "Olga", "ops", color_scheme="light", reduced_motion="reduce")
+            olga.network_may_fail = True  # a form that is refused is a 422 to the console
+            page = await olga.open(f"/orders/{made['id']}/edit")
+            address, at = page.locator('[id="pickup.address"]'), page.locator('[id="pickup.at"]')
+            await expect(at).to_have_value("52.52, 13.4")
+            await address.fill("Nowhere")
+            await expect(at).to_have_value("")
+            await address.fill("Torstr. 1")
+            await expect(at).to_have_value("52.52, 13.4")
+            await address.fill("Nowhere")
+            await page.get_by_role("button", name="Save").click()
+            await expect(page.get_by_role("alert")).to_contain_text("Address of the store")
+            await at.fill("52.6, 13.5")
+            await address.fill("Main St")
+            await expect(at).to_have_value("52.6, 13.5")
+            await page.get_by_role("button", name="Save").click()
+            await expect(page.locator("#now")).to_contain_text("Main St")
+        finally:
+            await site.close()
 
 
 async def test_drivers_are_imported_from_a_file(site: Site, people: People, tmp_path: Path) -> None:
