@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from server.dispatch.model import Delivery
 from server.dispatch.offers import exclusion, wants_offer
@@ -29,6 +30,9 @@ LOST_SECONDS: Final = 1.0
 
 NEAREST: Final = 20
 """So many drivers are looked at for each delivery where some of them have deliveries already."""
+
+TREE_PAIRS: Final = 10_000
+"""From so many pairs on, it is quicker to put the drivers into a tree."""
 
 WIDE: Final = 3
 """The column of `Backlog.pickups` after the place on the unit sphere: whether the search was widened."""
@@ -295,10 +299,15 @@ def least_cosines(waits: Iterable[Wait], policy: Policy) -> npt.NDArray[np.float
 def nearest_drivers_of(waits: Sequence[Wait], free: Free) -> Indexes:
     """The rows of the drivers who are nearest to any of these deliveries: some without and some with deliveries."""
     pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in waits])
-    nearness, found = pickups @ free.places.T, []
+    found = []
     for rows in (np.flatnonzero(free.loads == 0), np.flatnonzero(free.loads)):
         if len(rows) > NEAREST:
-            nearest = np.argpartition(-nearness[:, rows], NEAREST - 1, axis=1)[:, :NEAREST]
+            if len(pickups) * len(rows) < TREE_PAIRS:
+                farness = -(pickups @ free.places[rows].T)
+                nearest = np.argpartition(farness, NEAREST - 1, axis=1)[:, :NEAREST]
+            else:
+                tree = cKDTree(free.places[rows], balanced_tree=False, compact_nodes=False)
+                nearest = tree.query(pickups, k=NEAREST)[1]
             rows = rows[np.unique(nearest)]
         found.append(rows)
     return np.sort(np.concatenate(found))
