@@ -77,7 +77,7 @@ EXPECTED_DELAY_SECONDS: Final = 900.0
 FARTHEST_SECONDS: Final = 3600.0
 """A driver who would be at a store later than this is not near it, and neither is one whose shift is at its end."""
 SHIFT_END_SECONDS: Final = 600.0
-STAYS_SECONDS: Final = 1.0
+STAYS_SECONDS: Final = 0.1
 """Another driver than in the plan before is planned only if that costs so much less."""
 NOT_NOW: Final = 1e9
 """What it costs if a delivery that is not held is planned for a driver who can get no offer now: only if nobody can."""
