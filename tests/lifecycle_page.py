@@ -22,7 +22,7 @@ DELIVERY_STATES: Mapping[DeliveryStatus, str] = {
     "PICKED_UP": "The driver has the goods. Ops can still reassign or cancel it, with `force`.",
     "DELIVERED": "The customer has the goods.",
     "CANCELLED": "It was cancelled. An open offer is withdrawn, and an active assignment ends. It can be restored for"
-    " 10 minutes, unless the driver had picked it up.",
+    " 10 minutes, unless the driver had picked it up. Until its dispatch time it is SCHEDULED again.",
     "FAILED": "The handover failed, and the goods stay with the driver. It can be retried.",
     "RETURNING": "The handover failed, and the driver brings the goods back to the store.",
     "RETURNED": "The goods are back at the store. It can be retried from there.",

@@ -305,15 +305,20 @@ RESTORABLE: Final = timedelta(minutes=10)
 
 
 def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Refusal:
-    """Restores a delivery within 10 minutes of its cancellation, if it was not picked up. It waits for a driver
-    again.
+    """Restores a delivery within 10 minutes of its cancellation, if it was not picked up. It waits for a driver again:
+    from its dispatch time on, if that is in the future, even if it was dispatched early before.
     """
     delivery = world.delivery(command.delivery_id)
     refusal = not_restorable(delivery, world.now)
     if refusal is not None:
         return refusal
-    restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
-    return Decided((restored, *_check_again(world, delivery)), delivery.id)
+    of_it: dict[str, Any] = {"at": world.now, "actor": command.actor, "delivery_id": delivery.id}
+    happened: list[e.Event] = [e.DeliveryRestored(**of_it)]
+    if delivery.dispatch_at > world.now:
+        if delivery.promised_at is not None and delivery.promised_at == _first_estimate(delivery):
+            happened.append(e.DeliveryChanged(changes={"promised_at": (delivery.promised_at, None)}, **of_it))
+        happened.append(e.DeliveryPostponed(until=delivery.dispatch_at, **of_it))
+    return Decided((*happened, *_check_again(world, delivery)), delivery.id)
 
 
 def _check_again(world: World, delivery: Delivery) -> tuple[e.Event, ...]:

@@ -86,7 +86,7 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
 
 
 class DeliveryPostponed(Event, frozen=True, kw_only=True):
-    """Its dispatch time was moved into the future: it no longer waits for a driver, until then."""
+    """Its dispatch time is in the future, because it was changed or restored: until then it waits for no driver."""
 
     type: ClassVar[str] = "delivery.postponed"
     until: datetime
@@ -391,7 +391,7 @@ def _public(value: object) -> object:
 
 
 class DeliveryRestored(Event, frozen=True, kw_only=True):
-    """It was cancelled by mistake: READY again, its clock new."""
+    """It was cancelled by mistake: READY again, its clock new. `delivery.postponed` follows if its time is to come."""
 
     type: ClassVar[str] = "delivery.restored"
 

@@ -381,6 +381,18 @@ RESTORING = [
         then=[happens(e.DeliveryRestored), happens(e.DeliveryAtRisk, risk="check_address")],
         afterwards=lambda w: soup(w).risk_since == NOW and soup(w).needs_check(),
     ),
+    Case(
+        "what is for later is again for later",
+        given=cancelled(dispatch_at=NOW + minutes(90), promised_at=NOW + minutes(120)),
+        command=RESTORE,
+        then=[happens(e.DeliveryRestored), happens(e.DeliveryPostponed, until=NOW + minutes(90), actor=ALICE)],
+        afterwards=lambda w: (
+            soup(w).status == "SCHEDULED"
+            and soup(w).unassigned_since is None
+            and soup(w).over_at is None
+            and soup(w).promised_at == NOW + minutes(120)
+        ),
+    ),
 ]
 
 
@@ -397,9 +409,23 @@ def cancelled_under_way(**of_job: Any) -> Callable[[], World]:
     return given
 
 
+def cancelled_after_an_early_offer() -> World:
+    world = promised_by_the_first_offer()
+    do(world, c.CancelDelivery(SOUP, "not so early", ALICE))
+    soup(world).dispatch_at = NOW + minutes(90)
+    return world
+
+
 RESTORING += [
     Case("also what a driver had", cancelled_under_way(), RESTORE, [happens(e.DeliveryRestored)]),
     Case("not what they had picked up", cancelled_under_way(picked_up_at=NOW), RESTORE, "already_picked_up"),
+    Case(
+        "what was offered early is for later without the estimate of that offer",
+        given=cancelled_after_an_early_offer,
+        command=RESTORE,
+        then=[happens(e.DeliveryRestored), happens(e.DeliveryChanged), happens(e.DeliveryPostponed)],
+        afterwards=lambda w: soup(w).status == "SCHEDULED" and soup(w).promised_at is None,
+    ),
 ]
 
 

@@ -278,19 +278,25 @@ async def test_what_the_rules_refuse_is_said(site: Site) -> None:
     assert path not in (await alice.see(f"/board/deliveries/{order['id']}")).text
 
 
-async def test_a_copy_has_all_but_number_and_times(site: Site) -> None:
+async def test_a_copy_has_all_but_number_and_past_times(site: Site) -> None:
     order = await site.delivery(
-        dropoff=DROPOFF | {"name": "Anna", "notes": "Ring"}, tipCents=100, dispatchAt="2098-12-24T17:30:00Z"
+        dropoff=DROPOFF | {"name": "Anna", "notes": "Ring"},
+        tipCents=100,
+        dispatchAt="2098-12-24T17:30:00Z",
+        promisedAt="2098-12-24T18:30:00Z",
     )
     alice = await logged_in(site, "Alice", "ops")
+    past = await fields_of(alice, f"/orders/new?copy={(await site.delivery(promisedAt='2098-12-24T18:30:00Z'))['id']}")
+    assert (past["dispatchAt"], past["promisedAt"]) == ("", "")
+    (await site.alice.post(f"/deliveries/{order['id']}/cancel", json={"reason": "Placed twice"})).raise_for_status()
     form = await fields_of(alice, f"/orders/new?copy={order['id']}")
     assert form["sellerOrderId"] != order["sellerOrderId"]
-    assert (form["dispatchAt"], form["dropoff.name"], form["tipCents"]) == ("", "Anna", "1.00")
+    assert (form["dropoff.name"], form["tipCents"]) == ("Anna", "1.00")
     copy = await read(site, await sent(alice, "/orders/new", **form))
     assert copy["id"] != order["id"]
-    assert {name: copy[name] for name in ("pickup", "dropoff", "storeName", "tipCents", "zone")} == {
-        name: order[name] for name in ("pickup", "dropoff", "storeName", "tipCents", "zone")
-    }
+    same = ("pickup", "dropoff", "storeName", "tipCents", "zone", "dispatchAt", "promisedAt")
+    assert {name: copy[name] for name in same} == {name: order[name] for name in same}
+    assert copy["status"] == "SCHEDULED"
     assert (await alice.see("/orders/new?copy=00000000-0000-7000-8000-000000000000")).status_code == 404
 
 

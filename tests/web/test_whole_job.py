@@ -157,6 +157,9 @@ async def test_a_mistake_is_taken_back_within_ten_minutes(site: Site, problem: C
     assert until - datetime.fromisoformat(ended["at"]) == timedelta(minutes=10)
     assert (await site.shop.get(path)).json()["restorableUntil"] is None
     (await site.alice.post(path + "/cancel", json={"reason": "wrong after all"})).raise_for_status()
+    later = f"/deliveries/{(await site.delivery(dispatchAt='2098-12-24T17:30:00Z'))['id']}"
+    (await site.alice.post(later + "/cancel", json={"reason": "wrong one"})).raise_for_status()
+    assert (await site.alice.post(later + "/restore")).json()["status"] == "SCHEDULED"
     dan, taken, job_path = await job(site)
     (await dan.post(job_path + "/pickup")).raise_for_status()
     forced = await site.alice.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "recall", "force": True})

@@ -299,7 +299,7 @@ async def delay_delivery(request: Call, delivery_id: VisibleDelivery, wanted: s.
 
 @endpoint(
     "POST /deliveries/{delivery_id}/restore",
-    "Restore a delivery within 10 minutes of its cancellation. It waits for a driver again.",
+    "Restore a delivery within 10 minutes of its cancellation. It waits for a driver again, or for its `dispatchAt`.",
     OPS,
     r.NOT_CANCELLED,
     r.TOO_LATE_TO_RESTORE,

@@ -172,7 +172,7 @@ STEPS: Final = {
             "restore",
             later("Restore"),
             later("Restore order {order}"),
-            later("It was cancelled by mistake: it waits for a driver again."),
+            later("It was cancelled by mistake: it waits for a driver again, or for the time when its search starts."),
             later("Order {order} is restored."),
             not_restorable,
             lambda order: c.RestoreDelivery(order[0].delivery_id, order[2]),

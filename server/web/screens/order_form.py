@@ -111,13 +111,12 @@ class KnownCustomer(Struct, frozen=True):
 
 @get("/orders/new", guards=[OPS])
 async def new_order(request: Call) -> ASGIResponse:
-    """An empty form; with `?copy=`, that of an order, under another number."""
+    """An empty form; with `?copy=`, that of an order, under another number and without the times that are past."""
     copied = canonical(request.query_params.get("copy", ""))
     filled = dict.fromkeys((*TEXTS, CURRENCY), "")
     filled[CURRENCY] = node_of(request).policies.current.currency
     if copied is not None:
-        filled = _filled(request, await _found(request, copied))
-        filled |= dict.fromkeys(("dispatchAt", "promisedAt"), "")
+        filled = _copied(request, await _found(request, copied))
     filled["sellerOrderId"] = f"{_now(request):%m%d}-{new_id()[-5:].upper()}"
     return await _form(request, filled)
 
@@ -247,12 +246,7 @@ async def _found(request: Call, delivery_id: str) -> Delivery:
 
 
 def _filled(request: Call, delivery: Delivery) -> Filled:
-    zone = time_zone_of(node_of(request).settings.time_zone)
     pickup, dropoff = delivery.pickup, delivery.dropoff
-
-    def local(at: datetime | None) -> str:
-        return in_zone(at, zone).strftime("%Y-%m-%dT%H:%M") if at is not None else ""
-
     return {
         "sellerOrderId": delivery.seller_order_id,
         "storeName": delivery.store_name,
@@ -267,9 +261,9 @@ def _filled(request: Call, delivery: Delivery) -> Filled:
         "dropoff.at": _at(dropoff),
         "dropoff.notes": dropoff.notes or "",
         "zone": delivery.zone,
-        "dispatchAt": local(delivery.dispatch_at) if delivery.status == "SCHEDULED" else "",
+        "dispatchAt": _local(request, delivery.dispatch_at) if delivery.status == "SCHEDULED" else "",
         "prepSeconds": str(delivery.prep_seconds // 60) if delivery.prep_seconds else "",
-        "promisedAt": local(delivery.promised_at),
+        "promisedAt": _local(request, delivery.promised_at) if delivery.promised_at is not None else "",
         **{
             name: _money(getattr(delivery, field), delivery.currency) for name, field in zip(MONEY, FIELDS, strict=True)
         },
@@ -278,6 +272,20 @@ def _filled(request: Call, delivery: Delivery) -> Filled:
         "requirements": ", ".join(delivery.requirements),
         "proofRequired": ",".join(delivery.details.proof_required),
     }
+
+
+def _local(request: Call, at: datetime) -> str:
+    return in_zone(at, time_zone_of(node_of(request).settings.time_zone)).strftime("%Y-%m-%dT%H:%M")
+
+
+def _copied(request: Call, delivery: Delivery) -> Filled:
+    """The form of a copy: with the times of an order that is for later. Another's promise may be only an estimate."""
+    now = node_of(request).clock.now()
+    filled = _filled(request, delivery) | dict.fromkeys(TIMES, "")
+    for name, at in zip(TIMES, (delivery.dispatch_at, delivery.promised_at), strict=True):
+        if at is not None and at > now and delivery.dispatch_at > now:
+            filled[name] = _local(request, at)
+    return filled
 
 
 FIELDS: Final = ("price_cents", "driver_pay_cents", "tip_cents")
