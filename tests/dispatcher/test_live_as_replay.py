@@ -83,6 +83,7 @@ async def halted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> HaltedCl
     monkeypatch.setattr(DatabaseClock, "seconds", lambda _: clock.at.timestamp())
     monkeypatch.setattr(DatabaseTime, "now", lambda _: clock.at)
     monkeypatch.setattr(DatabaseTime, "on_loop", on_loop)
+    monkeypatch.setattr("server.lease.LASTS_SECONDS", 600.0)
     monkeypatch.setattr("server.dispatcher.holds.SPACING", 0.0)
     monkeypatch.setattr("server.dispatcher.holds.HOLDS_SPACING", 0.0)
     return clock
