@@ -32,6 +32,7 @@ from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from server.store.reads.board import WAITING
+from server.store.reads.chat import unanswered
 from server.store.reads.connections import with_two_devices
 from server.store.reads.zone_numbers import read_numbers_now
 from server.tasks import wait_until_set
@@ -44,6 +45,8 @@ NUMBERS_REST_FACTOR: Final = 20
 """Of alerts: how often they are counted, and how long is paused after counting that took long."""
 TWO_DEVICES_SECONDS: Final = 2.0
 """How often is read whose devices take turns."""
+UNANSWERED_SECONDS: Final = 2.0
+"""How often is read which messages of drivers wait for an answer."""
 MOVED_SECONDS: Final = 5.0
 MOVED_MARGIN: Final = timedelta(seconds=20)
 """A position is written down some seconds after its time."""
@@ -127,6 +130,8 @@ class Feed:
                     self._drivers.add(happened.driver_id)
                 if happened.type.startswith("alert."):
                     self._due["alerts"] = 0.0
+                elif happened.type == "driver.message_sent":
+                    self._due["unanswered"] = 0.0
             self._something.set()
 
     def _heard(self, _payload: bytes = b"") -> None:
@@ -174,9 +179,8 @@ class Feed:
                 made[table] = "\n".join([self._kept.delivery(row, 0)[table] for row in rows])
         if cuts["drivers"]:
             drivers = await reads.drivers_beyond(self._pool, zone, words, list(picture.drivers))
-            in_turns = picture.two_devices
             made["drivers"] = "\n".join(
-                [self.renderer.driver(d, seen, None, 0, two_devices=d.id in in_turns) for d, seen in drivers]
+                [self.renderer.driver(d, seen, None, 0, *picture.marks(d.id)) for d, seen in drivers]
             )
         return made
 
@@ -244,13 +248,14 @@ class Feed:
         self._stats = await read_stats(self._pool, self._clock.now())
         self._picture.learn_all(deliveries, drivers)
         self._picture.mark_two_devices(await with_two_devices(self._pool))
+        self._picture.mark_unanswered(await unanswered(self._pool, self._clock.now()))
         await self._mark_gone()
         self._changes = Changes()
         await self._kept.render_all(self._stats)
         now = time.monotonic()
         self._read_at = started
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
-        self._due["two_devices"] = now + TWO_DEVICES_SECONDS
+        self._due |= {"two_devices": now + TWO_DEVICES_SECONDS, "unanswered": now + UNANSWERED_SECONDS}
         self._due |= {"forget": now + FORGET_SECONDS, "fill": now + FILL_SECONDS}
         self._due |= {topic: now + every for topic, every in TOPICS.items()}
         # Reading may take longer than a viewer may be away: the viewer who asked must still find it here.
@@ -324,6 +329,8 @@ class Feed:
                 self._touched |= await self._read_moved()
             if self._is_due("two_devices", TWO_DEVICES_SECONDS):
                 self._changes.add(self._picture.mark_two_devices(await with_two_devices(self._pool)))
+            if self._is_due("unanswered", UNANSWERED_SECONDS):
+                self._changes.add(self._picture.mark_unanswered(await unanswered(self._pool, self._clock.now())))
             if heard:
                 self._read_at = started
             await self._mark_gone()

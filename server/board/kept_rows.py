@@ -116,7 +116,7 @@ class KeptRows:
     def _driver(self, driver: BoardDriver, rev: int) -> str:
         picture = self._picture
         seen, gone = picture.seen.get(driver.id), picture.gone.get(driver.id)
-        return self._renderer.driver(driver, seen, gone, rev, two_devices=driver.id in picture.two_devices)
+        return self._renderer.driver(driver, seen, gone, rev, *picture.marks(driver.id))
 
     def _keep(self, delivery_id: str, made: dict[List, str]) -> list[List]:
         """Keep these rows of a delivery; the tables it left."""

@@ -16,6 +16,7 @@ from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
 from server.store.reads import board as reads
 from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact, ShownDrivers
+from server.store.reads.chat import Unanswered
 
 FILL_BELOW = 0.9
 """The share of its rows that a table may lose before more are read."""
@@ -73,6 +74,7 @@ class Picture:
         self.seen: dict[str, DriverContact] = {}
         self.gone: dict[str, Gone] = {}
         self.two_devices: set[str] = set()
+        self.unanswered: dict[str, Unanswered] = {}
         self.alerts: list[AlertShown] = []
         self.tally = Tally()
         self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
@@ -178,6 +180,16 @@ class Picture:
         """Replace the drivers whose devices take turns. Returns the rows of drivers where that began or ended."""
         changed, self.two_devices = self.two_devices ^ found, found
         return Changes(drivers=[self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers])
+
+    def mark_unanswered(self, found: dict[str, Unanswered]) -> Changes:
+        """Replace the messages that wait for an answer. Returns the rows of drivers where there is another or none."""
+        before, self.unanswered = self.unanswered, found
+        changed = {who for who in before.keys() | found.keys() if before.get(who) != found.get(who)}
+        return Changes(drivers=[self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers])
+
+    def marks(self, driver_id: str) -> tuple[bool, Unanswered | None]:
+        """Whether the driver's devices take turns, and the message that waits for an answer."""
+        return driver_id in self.two_devices, self.unanswered.get(driver_id)
 
     def gone_unseen(self, marked: Changes) -> set[str]:
         """Those just `marked` as gone who may have more in hand than the table shows, because it is cut."""

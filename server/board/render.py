@@ -17,6 +17,7 @@ from server.board.templates import milliseconds
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
 from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact
+from server.store.reads.chat import Unanswered
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
 
@@ -78,11 +79,19 @@ class Renderer:
         return self._macros["over"](d, rev, left)
 
     def driver(
-        self, d: BoardDriver, seen: DriverContact | None, gone: Gone | None, rev: int, *, two_devices: bool = False
+        self,
+        d: BoardDriver,
+        seen: DriverContact | None,
+        gone: Gone | None,
+        rev: int,
+        two_devices: bool = False,
+        wrote: Unanswered | None = None,
     ) -> str:
-        """The row of a driver, who may be gone with work, or signed in on two devices that take turns."""
+        """The row of a driver, who may be gone with work, signed in on two devices that take turns, or wait for an
+        answer of dispatch.
+        """
         RENDERED.inc()
-        return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy(), two_devices)
+        return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy(), two_devices, wrote)
 
     def alerts(self, alerts: Sequence[AlertShown]) -> str:
         """The whole list of alerts: there are few."""

@@ -5,7 +5,7 @@
 /**
  * A row of a table, with what the scripts remember about it.
  * @typedef {HTMLTableRowElement & {
- *   words?: string, wordsAs?: string, driverName?: string, html?: string, grewBefore?: boolean,
+ *   words?: string, wordsAs?: string, driverName?: string, html?: string, linesBefore?: number, saidAt?: string,
  *   goneAt?: number, goneTimer?: ReturnType<typeof setTimeout>,
  * }} Row
  */
@@ -34,7 +34,7 @@ export const isList = (name) => LISTS.some((list) => list === name);
 /** @type {ReadonlySet<string | undefined>} */
 export const OFF = new Set(["offline", "shift_ended"]);
 /** @type {Record<string, number>} */
-const STATES = { available: 0, busy: 1, on_break: 2, paused: 3, offline: 4, shift_ended: 5, assigned: 0, picked_up: 1 };
+const STATES = { available: 0, busy: 1, on_break: 2, paused: 3, offline: 4, shift_ended: 5, assigned: 0, picked_up: 1, returning: 2 };
 const PICKS_IN_ADDRESS = 20;
 
 /** @type {Record<string, [list: ListName | "alerts", test: (row: DOMStringMap) => boolean]>} */

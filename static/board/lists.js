@@ -321,7 +321,23 @@ const settle = (row, list, levelBefore) => {
       }
     }
   }
+  if (list === "drivers") sayWritten(row);
   filter(row, list);
+};
+
+const FRESH_MS = 30_000;
+/**
+ * A driver has just written: whoever watches hears it, whatever the table shows.
+ * @param {Row} row
+ */
+const sayWritten = (row) => {
+  const wrote = row.querySelector(".wrote");
+  const at = wrote?.querySelector("time")?.dataset.since;
+  if (!wrote || !at || row.saidAt === at) return;
+  row.saidAt = at;
+  if (now() - Number(at) > FRESH_MS) return;
+  const driver = within(row, ".what a").textContent;
+  announce(text("{driver} wrote: {words}", { driver, words: within(wrote, "span").textContent }));
 };
 
 // Rows found beyond those shown join the table while they are looked for: at once for a filter that was just chosen, also
@@ -414,12 +430,12 @@ const grey = (row, what) => {
  */
 const keepHeight = (row, next) => {
   /** @param {Row} one */
-  const grows = (one) => one.dataset.driverGone !== undefined;
-  if (next.dataset.gone === undefined && grows(row) === grows(next)) return;
-  if (row.style.height && next.dataset.gone === undefined && row.grewBefore === grows(next)) return loosen(row);
-  if (!row.style.height) row.grewBefore = grows(row);
+  const moreLines = (one) => Number(one.dataset.driverGone !== undefined) + Number(one.querySelector(".marks") !== null);
+  if (next.dataset.gone === undefined && moreLines(row) === moreLines(next)) return;
+  if (row.style.height && next.dataset.gone === undefined && row.linesBefore === moreLines(next)) return loosen(row);
+  if (!row.style.height) row.linesBefore = moreLines(row);
   row.style.height = `${row.offsetHeight}px`;
-  row.toggleAttribute("data-still", grows(next));
+  row.toggleAttribute("data-still", moreLines(next) > 0);
 };
 
 /** @param {Row} row */
@@ -435,6 +451,7 @@ const loosen = (row) => {
 const wait = (row, list) => {
   const before = incomingOf(list).get(row.id);
   incomingOf(list).set(row.id, row);
+  if (list === "drivers") sayWritten(row);
   if (list === "waiting" && before && Number(row.dataset.level) > Number(before.dataset.level)) escalated(row);
 };
 

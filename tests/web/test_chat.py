@@ -9,8 +9,9 @@ from server.ids import new_id
 from server.web.api.chat import TOGETHER
 from tests.driver_app import driver_app
 from tests.waiting import until
+from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Check, Driver, Site
-from tests.web.html_tree import parse
+from tests.web.html_tree import Element, parse
 from tests.web.test_board_actions import post, said
 
 
@@ -52,15 +53,47 @@ async def test_a_driver_writes_to_dispatch_and_ops_get_a_notice(site: Site, prob
     [item] = await chat_of(site, dan)
     assert (item["id"], item["text"], item["byDriver"], item["from"]) == (first.json()["id"], "Flat tyre", True, dan.id)
     [notice] = (await site.vic.get("/admin/notices?kind=driver.message_sent")).json()["items"]
-    assert (notice["to"], notice["text"]) == ("ops", "Dan wrote to dispatch.")
+    assert (notice["to"], notice["text"]) == ("ops", "Dan wrote to dispatch: Flat tyre")
     assert notice["link"] == f"/board/drivers/{dan.id}"
     page = parse((await site.vic.get("/notices", headers={"Accept": "text/html"})).text.replace("<!doctype html>", ""))
-    assert page.one("a", href=f"/board/drivers/{dan.id}").text == "Dan wrote to dispatch."
+    assert page.one("a", href=f"/board/drivers/{dan.id}").text == "Dan wrote to dispatch: Flat tyre"
     for n in range(9):
         assert (await dan.post("/messages", {"text": f"and {n}"})).status_code == 201
     limited = await dan.post("/messages", {"text": "and more"})
     assert problem(limited, 429, "too_many_requests")
     assert int(limited.headers["retry-after"]) > 0
+
+
+def wrote(row: Element) -> str:
+    marks = row.every("a", class_="wrote")
+    return marks[0].one("span").text if marks else ""
+
+
+async def test_open_boards_show_what_a_driver_wrote_until_somebody_answers_sees_or_erases_it(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    row_id = f"v-{dan.id}"
+    page = parse((await site.vic.get("/board")).text)
+    assert wrote(page.one("tr", id=row_id)) == ""
+    async with board_stream(site.vic, after=position_of(page)) as live:
+        assert (await dan.post("/messages", {"text": "Flat <tyre>"})).status_code == 201
+        row = await live.hear_row(row_id, lambda row: wrote(row) == "Flat <tyre>")
+        assert row.one("a", class_="wrote")["href"] == f"/board/drivers/{dan.id}#h-messages"
+        assert wrote(parse((await site.vic.get("/board")).text).one("tr", id=row_id)) == "Flat <tyre>"
+        await written(site, dan, "Stay there")
+        await live.hear_row(row_id, lambda row: wrote(row) == "")
+
+        assert (await dan.post("/messages", {"text": "Thanks"})).status_code == 201
+        await live.hear_row(row_id, lambda row: wrote(row) == "Thanks")
+        notice = (await site.vic.get("/admin/notices?kind=driver.message_sent")).json()["items"][0]
+        assert (await site.alice.post(f"/admin/notices/{notice['id']}/acknowledge")).status_code == 200
+        await live.hear_row(row_id, lambda row: wrote(row) == "")
+
+        assert (await dan.post("/messages", {"text": "The bell of Mr Doe is broken"})).status_code == 201
+        await live.hear_row(row_id, lambda row: wrote(row) != "")
+        await site.node.change("UPDATE chat_messages SET text = NULL WHERE by_driver")
+        await live.hear_row(row_id, lambda row: wrote(row) == "")
+    notices = (await site.vic.get("/admin/notices?kind=driver.message_sent")).json()["items"]
+    assert {notice["text"] for notice in notices} == {"Dan wrote to dispatch."}
 
 
 async def test_the_socket_brings_messages_and_takes_what_drivers_say(site: Site) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from server.contract.views import instant
 from server.ids import new_id
+from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
+from tests.web.html_tree import parse
 
 PIN = {"proofRequired": ["pin"], "pin": "0417"}
 
@@ -208,22 +210,53 @@ async def test_a_job_that_is_given_back_is_somebody_elses(site: Site, problem: C
 async def test_what_cannot_be_delivered_comes_back_and_is_tried_again(site: Site, problem: Check) -> None:
     dan, delivery, path = await job(site)
     problem(await dan.post(path + "/failed", {"reason": "refused"}), 409, "not_picked_up")
+
+    async def until_stage(words: str) -> None:
+        """Read the board until it says so of the order."""
+
+        async def is_said() -> bool:
+            rows = parse((await site.vic.get("/board")).text).every("tr", id=f"a-{delivery['id']}")
+            return bool(rows) and words in rows[0].one(class_="stage").text
+
+        await until(is_said)
+
+    async def facts() -> dict[str, str]:
+        page = await site.vic.get(f"/board/deliveries/{delivery['id']}", headers={"Accept": "text/html"})
+        shown_facts = parse(page.text.replace("<!doctype html>", "")).one(class_="facts")
+        return {pair.one("dt").text: pair.one("dd").text for pair in shown_facts.every("div")}
+
+    await until_stage("To the pickup")
+    (await dan.post(path + "/arrived", {"where": "pickup"})).raise_for_status()
+    await until_stage("At the store")
     (await dan.post(path + "/pickup")).raise_for_status()
+    await until_stage("Picked up")
+    (await dan.post(path + "/arrived", {"where": "dropoff"})).raise_for_status()
+    await until_stage("At the customer")
     problem(await dan.post(path + "/release", {"reason": "unwell"}), 409, "already_picked_up")
     (
         await dan.post(path + "/failed", {"reason": "recipient_absent", "note": "rang", "then": "return"})
     ).raise_for_status()
     on_the_way_back = await shown(site, delivery)
     assert on_the_way_back["status"] == "RETURNING"
+    await until_stage("On the way back")
+    await until_stage("Customer not there")
     assert (
         on_the_way_back["failure"].items() >= {"reason": "recipient_absent", "note": "rang", "driverId": dan.id}.items()
     )
     (await dan.post(path + "/complete")).raise_for_status()
     assert (await shown(site, delivery))["status"] == "RETURNED"
+    said = await facts()
+    assert said["Driver"].startswith("Dan")
+    assert "Customer not there · rang" in said["Could not be delivered"]
+    assert "Returned" in said
     problem(await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={}), 422, "invalid")
     again = await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={"reason": "home now"})
     assert (again.json()["status"], again.json()["failure"]) == ("READY", None)
     problem(await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={"reason": "x"}), 409, "not_failed")
+    (await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})).raise_for_status()
+    said = await facts()
+    assert said["Cancelled"].endswith("closed")
+    assert "Driver" not in said, "nobody had it any more"
 
 
 async def test_goods_of_a_colleague_come_back_to_the_store(site: Site) -> None:

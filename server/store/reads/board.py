@@ -33,7 +33,9 @@ SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.
        o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
        (o.offer_payload ->> 'estimatedDistanceKm')::float8,
        a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version,
-       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8, d.held_until, run.stop, run.stops
+       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8, d.held_until, run.stop, run.stops,
+       CASE WHEN a.picked_up_at IS NULL THEN a.arrived_pickup_at ELSE a.arrived_dropoff_at END,
+       a.failed_at, a.end_reason
 FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN driver_offers o ON o.id = d.current_offer_id
@@ -126,7 +128,8 @@ FROM fresh"""
 
 class BoardDelivery(Struct, frozen=True):
     """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km. Its next stop
-    is the `stop`th of the `stops` that its driver still has, if the driver has a run.
+    is the `stop`th of the `stops` that its driver still has, if the driver has a run. `arrived_at` is at the store
+    before the pickup, at the customer after it. Since `failed_at` the driver brings the goods back, for `failed_why`.
     """
 
     id: str
@@ -168,6 +171,9 @@ class BoardDelivery(Struct, frozen=True):
     held_until: datetime | None = None
     stop: int | None = None
     stops: int = 0
+    arrived_at: datetime | None = None
+    failed_at: datetime | None = None
+    failed_why: str | None = None
 
     @property
     def counted(self) -> "CountedDelivery":

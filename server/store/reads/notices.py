@@ -66,14 +66,16 @@ _BY_ID: Final = ("notice", "offer", "stream")
 UUID7_SKEW: Final = timedelta(seconds=10)
 """Nodes create ids a moment before the database dates the row."""
 
-# A notice counts as seen if somebody acknowledged it or its order.
+# A notice counts as seen if somebody acknowledged it or its order. A driver's words are kept with the messages only,
+# and erased there.
 NOTICES: Final = """
 SELECT n.id, 'ops' AS "to", n.kind, coalesce(n.channel, 'board') AS channel,
        CASE WHEN n.acknowledged_at IS NOT NULL OR seen.at IS NOT NULL OR a.acknowledged_at IS NOT NULL THEN 'received'
             WHEN n.sent_at IS NOT NULL THEN 'sent' WHEN n.failed_at IS NOT NULL THEN 'failed'
             ELSE 'pending' END AS outcome,
        n.created_at AS at, n.sent_at, coalesce(n.acknowledged_at, seen.at, a.acknowledged_at) AS received_at,
-       n.failed_at, n.attempts, n.last_error AS error, n.zone, n.severity, n.text, n.link,
+       n.failed_at, n.attempts, n.last_error AS error, n.zone, n.severity,
+       CASE WHEN chat.text IS NULL THEN n.text ELSE rtrim(n.text, '.') || ': ' || chat.text END AS text, n.link,
        n.delivery_id, d.seller_order_id, d.store_name, NULL::uuid AS driver_id, NULL AS driver, n.alert_id,
        NULL::uuid AS webhook_id, NULL AS url, coalesce(n.acknowledged_by, seen.by, a.acknowledged_by) AS by
 FROM notices n
@@ -82,7 +84,12 @@ LEFT JOIN alerts a ON a.id = n.alert_id AND n.kind = 'alert.raised'
 LEFT JOIN LATERAL (
     SELECT e.at, coalesce(e.actor_id, e.actor_type) AS by FROM events e
     WHERE e.delivery_id = n.delivery_id AND e.type = 'delivery.acknowledged' AND e.at >= n.created_at
-    ORDER BY e.id LIMIT 1) seen ON true"""
+    ORDER BY e.id LIMIT 1) seen ON true
+LEFT JOIN LATERAL (
+    SELECT m.text FROM chat_messages m
+    WHERE n.kind = 'driver.message_sent' AND m.by_driver AND m.at = n.created_at
+      AND '/board/drivers/' || m.driver_id = n.link
+    ORDER BY m.id LIMIT 1) chat ON true"""
 # Each delivery is looked up separately: a join might get a plan that reads all deliveries.
 MESSAGES: Final = f"""
 SELECT m.id, CASE WHEN m.type = 'delivery.assigned' THEN 'customer' ELSE 'ops' END AS "to", m.type AS kind,

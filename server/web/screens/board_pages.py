@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
+import msgspec
 from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
@@ -25,7 +26,7 @@ from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of
 from server.store.reads.chat import read_chat
 from server.store.reads.connections import connections_of
-from server.store.reads.deliveries import read_delivery, read_timeline
+from server.store.reads.deliveries import TimelineEvent, read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, off_shift_drivers, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
@@ -60,7 +61,12 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         raise not_found()
     events = await read_timeline(pool, known, 0, TIMELINE_LIMIT) or []
     notices = await read_about(pool, known, NOTICES_LIMIT)
-    offer, assignment = found.open_offer(), found.assignment()
+    offer, assignment, last = found.open_offer(), found.assignment(), found.last_assignment()
+    if last is not None and (
+        (found.status in ("FAILED", "RETURNED") and last.failed_at is not None)
+        or (found.status == "CANCELLED" and last.status == "CANCELLED")
+    ):
+        assignment = last
     ids = [part.driver_id for part in (offer, assignment) if part is not None]
     waits = found.status == "READY"
     searched = await read_delivery(pool, known) if waits and offer is None else None
@@ -70,7 +76,6 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
     carried = found.active_assignment() is not None
     now = node.clock.now()
     expected = (await node.forecasts.expected([found])).get(known, NOTHING_EXPECTED)
-    last = found.last_assignment()
     done = last.details if last is not None and not found.erased else None
     wait = found.unassigned
     return {
@@ -94,6 +99,7 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,
         "assignment": assignment,
+        "cancelled": _cancelled(events) if found.status == "CANCELLED" else None,
         "asked": [PROOFS[one] for one in found.details.proof_required],
         "pin": found.details.pin if _may_see_pin(request) and found.status not in OVER else None,
         "proofs": done.proofs if done is not None else (),
@@ -105,6 +111,14 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "radius_km": search_radius_km(found.widened_at is not None, policy),
         "story": list(reversed(await tell(pool, events, notices))),
     }
+
+
+def _cancelled(events: Sequence[TimelineEvent]) -> tuple[datetime, str | None] | None:
+    """When the order was cancelled, and why."""
+    for event in reversed(events):
+        if event.type == "delivery.cancelled":
+            return event.at, msgspec.json.decode(event.data).get("reason")
+    return None
 
 
 def _may_see_pin(request: Call) -> bool:
