@@ -186,10 +186,11 @@ async def test_a_message_is_pushed_until_the_driver_has_seen_it(site: Site, rece
         assert phone.heard == [], "who has a socket is not called"
     await until(lambda: phone.heard)
     assert [message["messageId"] for message in phone.messages] == [unseen]
-    receiver.answers = [500]
+    receiver.answers, receiver.hold = [500], asyncio.Event()
     late = await write(site, dan, "Never mind")
     await until(lambda: len(phone.heard) == 2)
     assert (await dan.post(f"/messages/{late}/seen")).status_code == 204
+    receiver.hold.set()
 
     async def given_up() -> Any:
         return await pool.fetchval("SELECT last_error FROM driver_notices WHERE failed_at IS NOT NULL")
