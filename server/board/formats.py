@@ -43,6 +43,7 @@ REASONS_TO_RETRY: Final = (
     later("Customer asked for it"),
 )
 REASONS_TO_REPORT: Final = (later("Phone is dead"), later("No network"), later("Reported by phone"))
+REASONS_TO_DELIVER: Final = (*REASONS_TO_REPORT, later("PIN could not be checked"))
 
 
 def shape(level: int, policy: Policy) -> str:

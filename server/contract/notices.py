@@ -4,8 +4,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from server.contract.words import REASONS, RISKS, STATES, lower_first, words
+from server.contract.words import EVENTS, REASONS, RISKS, STATES, STATUSES, lower_first, words
 from server.dispatch import events as e
+from server.dispatch.driver_actions import PIN_TRIES
 from server.dispatch.effects import NOTIFYING
 from server.dispatch.model import Alert
 from server.dispatch.world import World
@@ -26,21 +27,39 @@ class OpsNotice(Struct, frozen=True):
     driver_id: str | None = None
 
 
-_FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised, e.AlertResolved, e.MessageSent})
+_FOR_OPS: Final = frozenset(
+    {
+        e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised, e.AlertResolved, e.MessageSent, e.PinWrong, e.LateReport,
+    }
+)  # fmt: skip
 """Hardly any event is one of these, and every one that is committed is asked twice."""
+
+
+_OF_THE_GOODS: Final = frozenset(
+    kind.type for kind in (e.DeliveryPickedUp, e.DeliveryDelivered, e.DeliveryFailed, e.DeliveryReturning)
+)
+"""Late reports of these say where the goods are, which is not where the order says."""
 
 
 def is_for_ops(event: e.Event) -> bool:
     if type(event) not in _FOR_OPS:
         return False
-    if isinstance(event, e.MessageSent):
-        return event.message.by_driver
-    return not isinstance(event, e.DeliveryEscalated | e.RiskEscalated) or not NOTIFYING.isdisjoint(event.actions)
+    match event:
+        case e.MessageSent(message=message):
+            return message.by_driver
+        case e.PinWrong(tries=tries):
+            return tries == PIN_TRIES
+        case e.LateReport(what=what):
+            return what in _OF_THE_GOODS
+        case e.DeliveryEscalated() | e.RiskEscalated():
+            return not NOTIFYING.isdisjoint(event.actions)
+        case _:
+            return True
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
-    """The notice of a level of escalation that asks for one, of an alert raised or resolved, or of a driver's message;
-    else None.
+    """The notice of a level of escalation that asks for one, of an alert raised or resolved, of a driver's message, of
+    a PIN that is locked now, or of a late report about the goods; else None.
     """
     if type(event) not in _FOR_OPS:
         return None
@@ -52,6 +71,8 @@ def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
         case e.MessageSent(message=message) if message.by_driver:
             driver = world.driver(message.driver_id)
             return OpsNotice("info", driver.zone, f"{driver.name} wrote to dispatch.", driver_id=driver.id)
+        case e.PinWrong() | e.LateReport() if is_for_ops(event):
+            return _of_the_job(event, world)
         case e.AlertRaised(alert=alert):
             return OpsNotice("warning", alert.zone, _number(alert, alert.value), alert_id=alert.id)
         case e.AlertResolved(alert=alert, value=value):
@@ -107,6 +128,21 @@ def _at_risk(event: e.RiskEscalated, world: World) -> OpsNotice:
         f" {lower_first(words(RISKS, event.risk))} (level {event.level}).",
         delivery_id=delivery.id,
     )
+
+
+def _of_the_job(event: e.PinWrong | e.LateReport, world: World) -> OpsNotice:
+    assert event.delivery_id is not None
+    assert event.driver_id is not None
+    delivery, driver = world.locked_delivery(event.delivery_id), world.known_driver(event.driver_id)
+    if isinstance(event, e.PinWrong):
+        text = f"{driver.name} typed {event.tries} wrong PINs, so the PIN is locked."
+    else:
+        now = _NOW.get(event.now_with) or f"Status of the order: {lower_first(words(STATUSES, delivery.status))}."
+        text = f"late report by {driver.name}: {lower_first(words(EVENTS, event.what))}. {now}"
+    return OpsNotice("warning", delivery.zone, f"{_order(event, world)}: {text}", delivery_id=delivery.id)
+
+
+_NOW: Final = {"another_driver": "Another driver has the order.", "nobody": "The order waits for a driver."}
 
 
 def _number(alert: Alert, value: float) -> str:

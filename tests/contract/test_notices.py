@@ -32,6 +32,15 @@ def at_risk(*actions: str) -> e.Event:
     return e.RiskEscalated(at=NOW, actor=SYSTEM, delivery_id=SOUP, risk="driver_gone", level=1, actions=actions)
 
 
+def pin_wrong(tries: int) -> e.Event:
+    return e.PinWrong(at=NOW, actor=by(DAN), delivery_id=SOUP, driver_id=DAN, tries=tries)
+
+
+def late(what: str, now_with: Any) -> e.Event:
+    return e.LateReport(at=NOW, actor=by(DAN), delivery_id=SOUP, driver_id=DAN, what=what, now_with=now_with)
+
+
+ORDER = "Order A-soup of Green Bowl"
 OPS: list[tuple[e.Event, OpsNotice | None]] = [
     (escalated("notify_ops"), OpsNotice("warning", "default", f"{NO_DRIVER}.", SOUP)),
     (escalated("widen_search", "notify_critical"), OpsNotice("critical", "default", f"{NO_DRIVER}.", SOUP)),
@@ -58,12 +67,38 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
     (at_risk("notify_critical"), OpsNotice("critical", "default", f"{AT_RISK} (level 1).", SOUP)),
     (at_risk("ticket"), None),
     (e.AlertAcknowledged(at=NOW, actor=ALICE, alert=an_alert()), None),
+    (pin_wrong(4), None),
+    (pin_wrong(5), OpsNotice("warning", "default", f"{ORDER}: Dan typed 5 wrong PINs, so the PIN is locked.", SOUP)),
+    (
+        late("delivery.delivered", "over"),
+        OpsNotice(
+            "warning", "default", f"{ORDER}: late report by Dan: delivered. Status of the order: cancelled.", SOUP
+        ),
+    ),
+    (
+        late("delivery.picked_up", "nobody"),
+        OpsNotice("warning", "default", f"{ORDER}: late report by Dan: picked up. The order waits for a driver.", SOUP),
+    ),
+    (
+        late("delivery.failed", "another_driver"),
+        OpsNotice(
+            "warning",
+            "default",
+            f"{ORDER}: late report by Dan: could not be delivered. Another driver has the order.",
+            SOUP,
+        ),
+    ),
+    (late("delivery.arrived", "over"), None),
+    (late("delivery.released", "nobody"), None),
 ]
 
 
 @pytest.mark.parametrize(("event", "notice"), OPS)
-def test_ops_get_notices_of_escalations_and_alerts(event: e.Event, notice: OpsNotice | None) -> None:
-    assert ops_notice(event, the_world()) == notice
+def test_ops_get_notices_of_what_needs_a_person(event: e.Event, notice: OpsNotice | None) -> None:
+    world = the_world()
+    if isinstance(event, e.LateReport) and event.now_with == "over":
+        world.locked_delivery(SOUP).status = "CANCELLED"
+    assert ops_notice(event, world) == notice
     assert is_for_ops(event) == (notice is not None)
 
 
@@ -82,7 +117,6 @@ def reassigned(actor: Actor) -> e.Event:
     return e.DeliveryReassigned(at=NOW, actor=actor, delivery_id=SOUP, driver_id=DAN, reason="flat tyre")
 
 
-ORDER = "Order A-soup of Green Bowl"
 DRIVERS: list[tuple[e.Event, str | None]] = [
     (assigned("accepted", by(DAN)), None),
     (assigned("manual", ADA), f"{ORDER} assigned."),

@@ -116,6 +116,24 @@ async def test_a_driver_whose_phone_is_dead_delivers(site: Site, job: Job) -> No
     assert (await dan.get()).json()["activeCount"] == 0
 
 
+async def test_dispatch_hears_of_a_locked_pin_and_reports_the_delivery(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery, assignment = await site.assignment(dan, proofRequired=["pin"], pin="0417")
+    page, of_pin = f"/board/deliveries/{delivery['id']}/now", f"/assignments/{assignment['id']}/pin"
+    assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    for _ in range(4):
+        assert (await dan.post(of_pin, {"pin": "9999"})).status_code == 409
+    assert "is locked" not in (await site.alice.get(page)).text
+    assert (await dan.post(of_pin, {"pin": "9999"})).status_code == 409
+    assert "the PIN is locked after 5 wrong ones" in (await site.alice.get(page)).text
+    [notice] = (await site.alice.get("/admin/notices?kind=delivery.pin_wrong")).json()["items"]
+    assert (notice["deliveryId"], notice["severity"]) == (delivery["id"], "warning")
+    assert "Dan typed 5 wrong PINs" in notice["text"]
+    assert "PIN could not be checked" in (await site.alice.get(path(delivery, "complete"))).text
+    assert "is delivered" in await take(site, delivery, "complete", reason="PIN could not be checked")
+    assert "is locked after" not in (await site.alice.get(page)).text
+
+
 async def test_an_order_is_given_back_for_the_driver(site: Site, job: Job) -> None:
     _, delivery, _ = job
     assert "is given back" in await take(site, delivery, "release", reason="vehicle", own_reason="flat tyre")

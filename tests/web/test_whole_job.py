@@ -204,6 +204,9 @@ async def test_a_job_that_is_given_back_is_somebody_elses(site: Site, problem: C
     assert late["nowWith"] == "nobody"
     timeline = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
     assert [item["type"] for item in timeline].count("delivery.late_report") == 1
+    [notice] = (await site.vic.get("/admin/notices?kind=delivery.late_report")).json()["items"]
+    assert notice["deliveryId"] == delivery["id"]
+    assert "late report by Dan: picked up. The order waits for a driver." in notice["text"]
     problem(await dan.post(path + "/release", {}), 422, "invalid")
 
 

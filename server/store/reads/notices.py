@@ -32,6 +32,8 @@ NoticeKind = Literal[
     "delivery.reassigned",
     "delivery.cancelled",
     "driver.availability_changed",
+    "delivery.pin_wrong",
+    "delivery.late_report",
     "driver.message_sent",
     "offer.created",
     "offer.closed",
@@ -53,6 +55,8 @@ KINDS: Final[dict[Source, tuple[NoticeKind, ...]]] = {
         "delivery.escalated",
         "alert.raised",
         "alert.resolved",
+        "delivery.pin_wrong",
+        "delivery.late_report",
         "driver.message_sent",
         "webhook.switched_off",
     ),
@@ -213,6 +217,8 @@ class Notice(Struct, frozen=True):
                 "delivery.reassigned"
                 | "delivery.cancelled"
                 | "driver.availability_changed"
+                | "delivery.pin_wrong"
+                | "delivery.late_report"
                 | "driver.message_sent"
                 | "webhook.switched_off"
             ):

@@ -17,6 +17,7 @@ from server.contract.tracking import tracking_view
 from server.contract.views import NOTHING_EXPECTED, driver_view
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
+from server.dispatch.driver_actions import PIN_TRIES
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import OVER, Actor, Delivery, Driver
 from server.dispatch.policy import search_radius_km
@@ -102,6 +103,7 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "cancelled": _cancelled(events) if found.status == "CANCELLED" else None,
         "asked": [PROOFS[one] for one in found.details.proof_required],
         "pin": found.details.pin if _may_see_pin(request) and found.status not in OVER else None,
+        "pin_locked": done.pin_tries if carried and done is not None and done.pin_tries >= PIN_TRIES else None,
         "proofs": done.proofs if done is not None else (),
         "handover": done.handover if done is not None else None,
         "names": names,

@@ -206,7 +206,7 @@ STEPS: Final = {
             later("Order {order} is delivered."),
             _driven,
             lambda order: c.Complete(_assignment(order[0]), None, order[2], c.Action(reason=order[1].reason())),
-            f.REASONS_TO_REPORT,
+            f.REASONS_TO_DELIVER,
             for_driver=True,
         ),
         OrderStep(

@@ -51,6 +51,8 @@ KINDS: Final[dict[record.NoticeKind, str]] = {
     "delivery.reassigned": later("Reassigned"),
     "delivery.cancelled": later("Cancelled"),
     "driver.availability_changed": later("Availability"),
+    "delivery.pin_wrong": later("PIN locked"),
+    "delivery.late_report": later("Late report"),
     "driver.message_sent": later("Message of a driver"),
     "offer.created": later("Offer"),
     "offer.closed": later("Offer closed"),
