@@ -14,6 +14,7 @@ import { newId } from "./ids.js";
  * @property {"arrived" | "completed" | "failed" | "picked_up" | "proof" | "release"} type
  * @property {string} assignmentId
  * @property {string} storeName
+ * @property {string} [sellerOrderId] the order's number
  * @property {"dropoff" | "pickup"} [where] of an arrival
  * @property {string} [reason] of a release or a failure
  * @property {string | null} [note]

@@ -3,7 +3,7 @@
 import { byId, within } from "../elements.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
-import { chip } from "./view.js";
+import { MADE_WAY, chip } from "./view.js";
 import { AFTER_FAILURE, FAILURES, RELEASES, minutes as inMinutes } from "./words.js";
 
 /** @import {Here} from "./place.js" */
@@ -19,14 +19,24 @@ const dialogOf = (id) => byId(id, HTMLDialogElement);
 /**
  * Whether the driver chose to go on.
  * @param {HTMLDialogElement} dialog
+ * @param {string} [assignmentId] the delivery that it is about: the question closes when that ends
  * @returns {Promise<boolean>}
  */
-export const answered = (dialog) =>
+export const answered = (dialog, assignmentId = "") =>
   new Promise((resolve) => {
     dialog.returnValue = "";
+    dialog.dataset.assignment = assignmentId;
     dialog.showModal();
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true });
   });
+
+/** @param {Record<string, unknown>} assignments in hand: what is asked about another one closes */
+export const closeEnded = (assignments) => {
+  for (const dialog of document.querySelectorAll("dialog")) {
+    const about = dialog.dataset.assignment;
+    if (dialog.open && about && !(about in assignments)) dialog.close("");
+  }
+};
 
 const breakChips = BREAKS.map((minutes) =>
   chip(within(byId("break"), ".chips"), inMinutes(minutes), () => {
@@ -61,11 +71,11 @@ export const sent = () => {
 
 /**
  * Why the driver gives a delivery back, or cannot hand it over and what then. No answer without a choice of each.
- * @param {string} store
+ * @param {Wire.DrivenAssignmentView} assignment
  * @param {boolean} picked
  * @returns {Promise<Trouble | null>}
  */
-export const askTrouble = async (store, picked) => {
+export const askTrouble = async ({ id, storeName: store }, picked) => {
   const dialog = dialogOf("trouble");
   const note = byId("trouble-note", HTMLInputElement);
   const send = within(dialog, 'button[value="go"]', HTMLButtonElement);
@@ -81,7 +91,7 @@ export const askTrouble = async (store, picked) => {
   /** @type {() => string | null} */
   const how = picked ? choice(within(byId("trouble-then"), ".chips"), AFTER_FAILURE, ready) : () => "release";
   ready();
-  const confirmed = await answered(dialog);
+  const confirmed = await answered(dialog, id);
   const [why, then] = [reason(), how()];
   if (!confirmed || why === null || (then !== "release" && then !== "return" && then !== "end")) return null;
   return { reason: why, note: note.value.trim() || null, how: then };
@@ -110,13 +120,33 @@ const choice = (list, codes, changed) => {
 };
 
 /**
+ * A question that made way for an offer comes back after it.
  * @param {string} question
+ * @param {string} assignmentId
+ * @param {() => boolean} inHand whether the driver still has the delivery
  * @returns {Promise<boolean>}
  */
-export const askFar = (question) => {
+export const askFar = async (question, assignmentId, inHand) => {
+  const dialog = dialogOf("far");
   byId("far-title").textContent = question;
-  return answered(dialogOf("far"));
+  const yes = await answered(dialog, assignmentId);
+  if (dialog.returnValue !== MADE_WAY) return yes;
+  await offerGone();
+  return inHand() && !dialog.open && askFar(question, assignmentId, inHand);
 };
+
+/** @returns {Promise<void>} */
+const offerGone = () =>
+  new Promise((resolve) => {
+    const offer = byId("offer");
+    if (offer.hidden) return resolve();
+    const watcher = new MutationObserver(() => {
+      if (!offer.hidden) return;
+      watcher.disconnect();
+      resolve();
+    });
+    watcher.observe(offer, { attributes: true, attributeFilter: ["hidden"] });
+  });
 
 export const askLeave = () => answered(dialogOf("leave"));
 /** @param {boolean} working whether a delivery is in hand */

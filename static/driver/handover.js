@@ -151,7 +151,7 @@ export const askHandover = async (now) => {
   const before = kept?.assignmentId === now.assignmentId ? kept : null;
   recipient.value = before?.name ?? "";
   pin.value = typed.assignmentId === now.assignmentId ? typed.pin : "";
-  const given = answered(dialog);
+  const given = answered(dialog, now.assignmentId);
   pad.strokes = before?.strokes ?? [];
   if (required.includes("photo") && !now.has("photo")) camera.click();
   const confirmed = await given;

@@ -15,8 +15,8 @@ import { Push } from "./push.js";
 import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
 import { sessionOf } from "./session.js";
 import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
-import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
-import { LONGER_BY_MIN, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
+import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, closeEnded, sent } from "./dialogs.js";
+import { LONGER_BY_MIN, hasNewWork, named, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
@@ -31,6 +31,7 @@ import { GATE, km, refused, reportRefused } from "./words.js";
 /** @import {GateMessage} from "./words.js" */
 
 const NOTICE_MS = 9_000;
+const URGENT_MS = 120_000;
 const DRAW_EVERY_MS = 250;
 const RENEW_AGAIN_MS = 3_000;
 const LOOK_AGAIN_MS = 1_000;
@@ -43,6 +44,10 @@ let wantsShift = false; // the driver has started it, and the server does not kn
 let known = start();
 /** @type {import("./session.js").OtherDevice | null} the other phone that is in use */
 let other = null;
+/** @type {Map<string, string>} what the server did not accept of a delivery that is still in hand, by its id */
+const refusals = new Map();
+/** @type {Map<number, number>} when a notice was first said, on the monotonic clock in ms */
+const saidAt = new Map();
 /** @type {Set<string>} */
 const busyWith = new Set();
 /** @type {Set<string>} */
@@ -59,7 +64,7 @@ const client = new DriverClient({
   changed: (next) => changed(next),
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
-  refused: ({ storeName }, error) => client.adopt(say(client.state, "urgent", reportRefused(storeName, error))),
+  refused: (action, error) => refusedReport(action, error),
 });
 const { actions } = client;
 const push = new Push({ changed: () => draw(), failed: () => client.adopt(failed(NO_PUSH)) });
@@ -210,15 +215,56 @@ const heard = (message) => {
 const adopted = (before) => {
   for (const notice of client.state.notices) {
     if (before.notices.includes(notice)) continue;
-    if (notice.kind !== "urgent") setTimeout(() => dismiss(notice.id), NOTICE_MS);
+    saidAt.set(notice.id, performance.now());
+    dismissLater(notice.id, notice.kind === "urgent" ? URGENT_MS : NOTICE_MS);
     if (["work", "bad", "urgent"].includes(notice.kind)) alarm.nudge();
   }
+  if (hasNewWork(before, client.state)) endUrgent();
   const { driver, assignments, earnings } = client.state;
   if (!driver) return;
+  for (const id of refusals.keys()) if (!(id in assignments)) refusals.delete(id);
+  closeEnded(assignments);
   started(driver.availability === "shift_ended" ? "" : driver.id);
   keepInHand({ driver, assignments, earnings });
   proofs.keepOnly(assignments);
   keepDraftOf(assignments);
+};
+
+/**
+ * Not while there is an offer: notices wait for its end.
+ * @param {number} id
+ * @param {number} ms
+ */
+const dismissLater = (id, ms) => {
+  setTimeout(() => (view.offerShown === null ? dismiss(id) : dismissLater(id, LOOK_AGAIN_MS)), ms);
+};
+
+// An offer or a delivery has come: what is urgent about an earlier order has had its time, or gets it still.
+const endUrgent = () => {
+  for (const { id, kind } of client.state.notices) {
+    const unread = NOTICE_MS - (performance.now() - (saidAt.get(id) ?? 0));
+    if (kind !== "urgent") continue;
+    if (unread > 0) dismissLater(id, unread);
+    else dismiss(id);
+  }
+};
+
+/**
+ * It is said where the driver goes on: at the delivery, or above everything once that is not theirs any more.
+ * @param {import("./actions.js").Action} action
+ * @param {Refused} error
+ */
+const refusedReport = (action, error) => {
+  const { assignmentId } = action;
+  const words = reportRefused(named(action), error);
+  if (!(assignmentId in client.state.assignments) || error.code === "assignment_not_active" || error.code === "not_found") {
+    client.adopt(say(client.state, "urgent", words));
+    return;
+  }
+  refusals.set(assignmentId, words);
+  alarm.nudge();
+  draw();
+  view.showJob(assignmentId);
 };
 
 // The server refused the token. A phone that signed in renews it once.
@@ -353,8 +399,11 @@ const dismiss = (id) => {
   draw();
 };
 
+const hasWork = () => Object.keys((phase === "inside" ? client.state : known).assignments).length > 0;
+
 const forget = () => {
   opened++;
+  byId("gate-goods").hidden = !hasWork();
   keepInHand(null);
   forgetDraft();
   left();
@@ -373,24 +422,35 @@ const assignmentOf = (assignmentId) => {
 };
 
 /**
+ * Keep what the driver did until the server has answered. What it refused before is answered with it.
+ * @param {Wire.DrivenAssignmentView} assignment
+ * @param {Omit<import("./actions.js").Deed, "driverId" | "assignmentId" | "storeName" | "sellerOrderId">} deed
+ */
+const report = async ({ driverId, id: assignmentId, storeName, sellerOrderId }, deed) => {
+  refusals.delete(assignmentId);
+  await actions.add({ driverId, assignmentId, storeName, sellerOrderId, ...deed }, now());
+};
+
+/**
  * Keep a picture until it is sent, before the delivery that needs it.
  * @param {Wire.DrivenAssignmentView} assignment
  * @param {PictureKind} kind
  * @param {Blob} picture
  */
-const keepProof = async ({ driverId, id: assignmentId, storeName }, kind, picture) => {
-  await actions.add({ driverId, type: "proof", assignmentId, storeName, kind, picture }, now());
+const keepProof = async (assignment, kind, picture) => {
+  await report(assignment, { type: "proof", kind, picture });
   draw();
 };
 
 /**
  * Whether the driver is where this happens, as far as the phone knows, or says that it happened all the same.
+ * @param {string} assignmentId
  * @param {Wire.Place} where
  * @param {(distance: string) => string} question
  */
-const isHere = async (where, question) => {
+const isHere = async (assignmentId, where, question) => {
   const away = place.farFrom(where, now());
-  return away === null || (await askFar(question(km(away))));
+  return away === null || (await askFar(question(km(away)), assignmentId, () => assignmentId in client.state.assignments));
 };
 
 /** @param {string} distance */
@@ -406,7 +466,7 @@ const complete = async (assignmentId) => {
   const assignment = assignmentOf(assignmentId);
   if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
   const returning = assignment.deliveryStatus === "RETURNING";
-  if (!returning && !(await isHere(assignment.dropoff, farFromCustomer))) return;
+  if (!returning && !(await isHere(assignmentId, assignment.dropoff, farFromCustomer))) return;
   const required = returning ? [] : (assignment.proofRequired ?? []);
   /** @type {Handover | null} */
   let given = { signature: null, name: null, pin: null };
@@ -423,10 +483,10 @@ const complete = async (assignmentId) => {
   }
   if (!given) return;
   busyWith.add(`completed ${assignmentId}`);
-  const { driverId, storeName } = assignment;
+  const { storeName } = assignment;
   if (given.signature) await keepProof(assignment, "signature", given.signature);
   const proof = { ...(given.pin === null ? {} : { pin: given.pin }), ...(given.name === null ? {} : { name: given.name }) };
-  await actions.add({ driverId, type: "completed", assignmentId, storeName, ...proof }, now());
+  await report(assignment, { type: "completed", ...proof });
   forgetDraft();
   busyWith.delete(`completed ${assignmentId}`);
   draw();
@@ -444,31 +504,29 @@ const ACTIONS = {
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
   picked_up: async (assignmentId) => {
     const assignment = assignmentOf(assignmentId);
-    if (!assignment || !(await isHere(assignment.pickup, farFromStore))) return;
-    const { driverId, storeName } = assignment;
-    await actions.add({ driverId, type: "picked_up", assignmentId, storeName }, now());
+    if (!assignment || !(await isHere(assignmentId, assignment.pickup, farFromStore))) return;
+    await report(assignment, { type: "picked_up" });
     draw();
+    view.showJob(assignmentId);
   },
   completed: (assignmentId) => complete(assignmentId),
   returned: (assignmentId) => complete(assignmentId),
   arrived: async (assignmentId) => {
     const assignment = assignmentOf(assignmentId);
     if (!assignment) return;
-    const { driverId, storeName } = assignment;
     const where = assignment.pickedUpAt === null ? "pickup" : "dropoff";
-    await actions.add({ driverId, type: "arrived", assignmentId, storeName, where }, now());
+    await report(assignment, { type: "arrived", where });
     draw();
   },
   trouble: async (assignmentId) => {
     const assignment = assignmentOf(assignmentId);
     if (!assignment) return;
-    const { driverId, storeName } = assignment;
-    const answer = await askTrouble(storeName, assignment.pickedUpAt !== null);
+    const answer = await askTrouble(assignment, assignment.pickedUpAt !== null);
     if (!answer) return;
     const { reason, note, how } = answer;
-    const own = { driverId, assignmentId, storeName, reason, note };
-    await actions.add(how === "release" ? { ...own, type: "release" } : { ...own, type: "failed", then: how }, now());
+    await report(assignment, how === "release" ? { type: "release", reason, note } : { type: "failed", reason, note, then: how });
     draw();
+    view.showJob(assignmentId);
   },
   undo: async (assignmentId) => {
     if (!client.state.driver) return;
@@ -533,6 +591,7 @@ const draw = () => {
       audible: alarm.audible,
       push: push.state,
       actions,
+      refusals,
       saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
       numbers: numbers.known,
       proofs,
@@ -664,7 +723,7 @@ sound.addEventListener("click", () => {
 });
 byId("do-write").addEventListener("click", () => void write());
 byId("forget").addEventListener("click", async () => {
-  if (await askSignOut(Object.keys((phase === "inside" ? client.state : known).assignments).length > 0)) forget();
+  if (await askSignOut(hasWork())) forget();
 });
 const link = byId("link", HTMLInputElement);
 byId("enter").addEventListener("submit", (event) => {

@@ -6,7 +6,7 @@
 
 /** @typedef {{mono: number, wall: number}} Moment */
 /** @typedef {{offer: Wire.OfferView, at: Moment}} OpenOffer `at` is when the offer's remainingMs was true */
-/** @typedef {"info" | "good" | "work" | "bad" | "urgent"} NoticeKind an urgent one stays until it is dismissed */
+/** @typedef {"info" | "good" | "work" | "bad" | "urgent"} NoticeKind an urgent one stays longer than the others */
 /** @typedef {{id: number, kind: NoticeKind, text: string, values: Record<string, string>}} Notice */
 /** @typedef {Wire.DriverView["availability"] | "busy"} ShownState */
 /** @typedef {{cents: number, currency: string}} Earning in minor units, with the tip */
@@ -100,7 +100,7 @@ export const work = (state) => {
 export const heardClock = (state, serverTime, now) => ({ ...state, clock: { server: Date.parse(serverTime), at: now } });
 
 /**
- * The state with one notice more; the newest five are kept. What stays until it is dismissed is there once.
+ * The state with one notice more; the newest five are kept. An urgent one is there once.
  * @param {State} state
  * @param {NoticeKind} kind
  * @param {string} text
@@ -130,6 +130,20 @@ export const sawMessage = (state, id) => {
   const { [id]: seen, ...messages } = state.messages;
   return { ...state, messages };
 };
+
+/**
+ * An order as a notice names it: its store and its number.
+ * @param {{storeName: string, sellerOrderId?: string}} order
+ */
+export const named = ({ storeName, sellerOrderId }) => (sellerOrderId ? `${storeName} (${sellerOrderId})` : storeName);
+
+/**
+ * Whether there is an offer or a delivery that was not there before: what was said before it is no longer about now.
+ * @param {State} before
+ * @param {State} after
+ */
+export const hasNewWork = (before, after) =>
+  Object.keys(after.offers).some((id) => !(id in before.offers)) || Object.keys(after.assignments).some((id) => !(id in before.assignments));
 
 // A message is out of its order: something is missing, only a new `hello` helps.
 export class Gap extends Error {}
@@ -264,7 +278,7 @@ const assigned = (state, assignment) => {
   const activeCount = Object.keys(assignments).length;
   const driver = state.driver && { ...state.driver, activeCount, busy: activeCount >= state.driver.capacity };
   const next = { ...state, assignments, driver };
-  const store = assignment.storeName;
+  const store = named(assignment);
   if (active && !before) {
     if (assignment.source === "manual") {
       return say(next, "work", "Your dispatcher assigned you a delivery from {store}.", { store });

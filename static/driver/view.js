@@ -39,11 +39,13 @@ import { text } from "./text.js";
  * @property {boolean} audible whether it would be heard
  * @property {PushState} push
  * @property {Actions} actions
+ * @property {Map<string, string>} refusals what the server did not accept of a delivery in hand, by its id
  * @property {Action[]} saved
  * @property {DriverNumbers | null} numbers
  * @property {Sent} proofs the pictures that the server has
  */
 
+export const MADE_WAY = "offer"; // the answer of a question that an offer closed
 const SHORT_MS = 10_000;
 const OFFLINE_AFTER_MS = 1_500;
 
@@ -284,7 +286,9 @@ export class View {
     set(byId("sign"), "data-state", sign);
     write(byId("duty-title"), title);
     const endless = sign === "on_break" && until === null;
-    write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason: w.reasonOf(reason) }), endless ? null : body].filter(Boolean).join(" "));
+    const unplaced = sign === "available" && !about.place.known;
+    const says = unplaced ? text("You get no offers without your position.") : body;
+    write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason: w.reasonOf(reason) }), endless ? null : says].filter(Boolean).join(" "));
     show(byId("duty-time"), until !== null);
     if (until !== null) write(byId("duty-time"), countdown(until - serverNow(state, now)));
     show(byId("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
@@ -383,11 +387,22 @@ export class View {
     const given = within(article, ".given");
     write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
+    const refusal = within(article, ".refusal");
+    write(refusal, about.refusals.get(assignment.id) ?? "");
+    show(refusal, about.refusals.has(assignment.id));
     this.drawStops(article, assignment, done !== null);
     this.drawFacts(article, assignment, state, now);
     this.drawProofs(article, assignment, about);
     this.drawSteps(article, assignment, picked, done, about);
     this.drawMore(article, assignment, picked, done, about);
+  }
+
+  /**
+   * The top of a delivery's card is in view.
+   * @param {string} assignmentId
+   */
+  showJob(assignmentId) {
+    childrenOf(byId("jobs")).find((article) => article.dataset.id === assignmentId)?.scrollIntoView({ block: "start" });
   }
 
   /**
@@ -406,7 +421,7 @@ export class View {
       const line = lines[place] ?? list.appendChild(newLine("stop"));
       const [name, map, call] = w.STOPS[stop.kind];
       set(line, "data-stop", stop.kind);
-      show(line, stop !== here);
+      show(line, stop !== here && !(here?.kind === "return" && stop.kind === "pickup")); // the store, where it goes back to, is not done with
       line.classList.toggle("done", stop.done || over);
       write(within(line, "b"), name);
       write(within(line, "span"), [w.nameOf(stop), stop.place.address].filter(Boolean).join(", "));
@@ -581,7 +596,7 @@ export class View {
     const left = remaining(entry, now);
     if (this.offerShown !== offer.id) {
       this.offerShown = offer.id;
-      for (const dialog of document.querySelectorAll("dialog")) if (dialog.open) dialog.close("");
+      for (const dialog of document.querySelectorAll("dialog")) if (dialog.open) dialog.close(MADE_WAY);
       this.fillOffer(offer);
       box.dataset.id = offer.id;
       show(box, true);
@@ -647,12 +662,9 @@ export class View {
     return line;
   }
 
-  /**
-   * All but the notices, which come to those who look at an offer too.
-   * @param {boolean} yes
-   */
+  /** @param {boolean} yes */
   coverApp(yes) {
-    for (const part of childrenOf(byId("app"))) part.inert = yes && part.id !== "notices";
+    for (const part of childrenOf(byId("app"))) part.inert = yes;
   }
 
   /**

@@ -189,7 +189,7 @@ export const noticesAsk = (state, secure) => {
 
 /**
  * What the server did not accept, and what to do now.
- * @param {string} store
+ * @param {string} store with the order's number
  * @param {Pick<Refused, "code" | "nowWith" | "missing">} error
  */
 export const reportRefused = (store, { code, nowWith, missing }) => {

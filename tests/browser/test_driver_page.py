@@ -128,7 +128,7 @@ async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser,
         await expect(job.locator("[data-late]")).to_contain_text("Late since")
         await dans.press("Delivered")
         await expect(job).to_have_count(0)
-        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo.")
+        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo")
         await dans.shows("available")
         await expect(today).to_have_text(re.compile(r"^1 delivery · 0:0\d h · €8.00$"))
         assert (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["status"] == "DELIVERED"
@@ -323,16 +323,34 @@ async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: S
 
 
 async def test_a_question_that_is_open_makes_way_for_an_offer(chromium: Browser, site: Site) -> None:
-    dan = await site.driver("Dan")
-    async with phone(chromium, site, dan) as dans:
+    """And what it asked about a delivery in hand it asks again, as long as the driver has that."""
+    dan = await site.driver("Dan", capacity=2)
+    away = {"latitude": 52.5295, "longitude": 13.404, "accuracy": 10}
+    async with phone(chromium, site, dan, query="", permissions=["geolocation"], geolocation=away) as dans:
         await dans.online()
         await dans.press("Take a break")
         await expect(dans.page.locator("#break")).to_be_visible()
-        await site.delivery(**ORDER)
+        delivery = await site.delivery(**ORDER)
         await expect(dans.offer).to_be_visible()
         await expect(dans.page.locator("#break")).to_be_hidden()
         await dans.press("Accept")
         await expect(dans.page.get_by_role("article")).to_be_visible()
+        question = dans.page.get_by_role("dialog", name="away from the store. Picked up anyway?")
+        await dans.press("Picked up")
+        await expect(question).to_be_visible()
+        await site.delivery(storeName="Sushi Mori")
+        await expect(dans.offer).to_be_visible()
+        await expect(question).to_be_hidden()
+        await dans.press("Reject")
+        await dans.press("Too far")
+        await expect(dans.offer).to_be_hidden()
+        await expect(question).to_be_visible()
+        cancelled = await site.ada.post(
+            f"/deliveries/{delivery['id']}/cancel", json={"reason": "sold out", "force": True}
+        )
+        assert cancelled.is_success
+        await expect(dans.page.get_by_role("article")).to_have_count(0)
+        await expect(question).to_be_hidden()
 
 
 async def test_without_a_network_it_says_so_and_shows_no_offer_that_may_be_over(chromium: Browser, site: Site) -> None:

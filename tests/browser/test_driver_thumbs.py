@@ -234,7 +234,7 @@ async def test_delivered_is_sent_after_its_time_and_once(chromium: Browser, site
         await pass_time(dans, 1500)
         await expect(card).to_have_count(0)
         await until(lambda: nothing_kept(dans.page))
-        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo.")
+        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo (")
         await dans.shows("available")
         await pass_time(dans, 3000)
         assert await sent(dans.page, "completed") == 1
@@ -321,7 +321,7 @@ async def test_what_can_be_undone_covers_nothing_of_an_offer(chromium: Browser, 
         await dans.page.evaluate("freeze(0)")
         await site.delivery(storeName="Sushi Mori")
         await expect(dans.offer).to_be_visible()
-        # Somebody else's decision is said over the upper end of the offer.
+        # Somebody else's decision is said after the offer.
         set_by = {"reason": "wrong shop", "force": True}
         assert (await site.ada.post(f"/deliveries/{other['id']}/cancel", json=set_by)).status_code == 200
         await expect(dans.page.locator("#notices")).to_contain_text("wrong shop")
@@ -338,8 +338,12 @@ async def test_what_can_be_undone_covers_nothing_of_an_offer(chromium: Browser, 
                 for part, *two in boxes:
                     apart = one[2] <= two[0] or two[2] <= one[0] or one[3] <= two[1] or two[3] <= one[1]
                     assert apart or part == "offer-undo", f"{part} while {seen} is shown, {name}"
+                assert "notice" not in {part for part, *_ in boxes}
                 assert one[1] >= 0
                 assert await dans.page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
+        await dans.press("Too far")
+        await expect(dans.offer).to_be_hidden()
+        await expect(dans.page.locator(".notice").filter(has_text="wrong shop")).to_be_visible()
 
 
 @pytest.mark.parametrize("away_ms", [2000, 60_000])
@@ -459,10 +463,28 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
         await stop_clock(dans)
-        delivery = await accepted(dans, site, picked_up=True)
+        delivery = await accepted(dans, site, picked_up=True, proofRequired=["pin"], pin="4711")
         await pass_time(dans, 700)
-        await dans.press("Delivered")
-        await expect(undo(dans)).to_be_visible()
+        # A wrong PIN that nobody could check at the door is said at the delivery, and in view.
+        dans.owner.network_may_fail = True
+        await dans.page.route("**/pin", lambda route: route.abort())
+        refusal = dans.page.locator(".job .refusal")
+        for digits in ("1111", "4711"):
+            await dans.press("Delivered")
+            await dans.page.get_by_label("four digits").fill(digits)
+            await pass_time(dans, 700)
+            await tap(dans.page.locator("#handover").get_by_role("button", name="Delivered", exact=True))
+            await expect(undo(dans)).to_be_visible()
+            await expect(refusal).to_be_hidden()
+            if digits == "1111":
+                await dans.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+                await pass_time(dans, 8500)
+                number = delivery["sellerOrderId"]
+                wrong = f"Not accepted for Trattoria da Enzo ({number}). The PIN is wrong. Ask the customer again."
+                await expect(refusal).to_have_text(wrong)
+                await expect(refusal).to_be_in_viewport(ratio=1)
+                await expect(dans.page.locator(".notice")).to_have_count(0)
+                await pass_time(dans, 700)
         path = f"/admin/assignments/{delivery['assignment']['id']}/reassign"
         moved = await site.ada.post(path, json={"reason": "flat tyre", "force": True})
         assert moved.status_code == 200
@@ -474,6 +496,12 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
         await expect(dans.page.locator("#saved")).to_be_hidden()
         await until(lambda: nothing_kept(dans.page))
         assert await delivered_times(site) == 0
+        await pass_time(dans, 9500)
+        await dans.shows("available")
+        await expect(notices).to_contain_text("If you have the goods")
+        await site.delivery(storeName="Sushi Mori")
+        await expect(dans.offer).to_be_visible()
+        await expect(notices).to_be_empty()
 
 
 async def test_another_driver_on_the_same_phone_sends_nothing_of_the_first(chromium: Browser, site: Site) -> None:

@@ -62,7 +62,7 @@ async def test_a_driver_arrives_and_gives_the_delivery_back(chromium: Browser, s
         await trouble(dans).get_by_label("Note").fill("closed since noon")
         await choose(dans, "Give back", "Store is closed")
         await expect(card).to_have_count(0)
-        await expect(dans.page.locator("#notices")).to_contain_text("Given back: Trattoria da Enzo.")
+        await expect(dans.page.locator("#notices")).to_contain_text("Given back: Trattoria da Enzo")
         released = (await last(site, delivery, "delivery.released"))["data"]
         assert (released["reason"], released["note"]) == ("shop_closed", "closed since noon")
         await until(lambda: nothing_kept(dans.page))

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Gap, allotted, canBeLonger, fold, foreignReason, openOffer, remaining, sawMessage, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
+import { Gap, allotted, canBeLonger, fold, foreignReason, hasNewWork, named as nameOf, openOffer, remaining, sawMessage, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
 
 /** @import {State} from "../../static/driver/state.js" */
 
@@ -125,7 +125,7 @@ test("only what others did is news", () => {
     [{ type: "assignment", seq: 8, assignment: ASSIGNMENT }, []],
     [
       { type: "assignment", seq: 8, assignment: { ...ASSIGNMENT, source: "manual" } },
-      ["Your dispatcher assigned you a delivery from Mario's."],
+      ["Your dispatcher assigned you a delivery from Mario's (1)."],
     ],
   ])) {
     assert.deepEqual(said(heard(greeted(), message)), notices, JSON.stringify(message));
@@ -141,7 +141,7 @@ test("an assignment makes the driver busy until it ends, and its end has a reaso
   });
   assert.deepEqual(work(ended), []);
   assert.deepEqual([ended.driver?.busy, ended.driver?.activeCount], [false, 0]);
-  assert.deepEqual(said(ended), ["The delivery from Mario's was cancelled: closed early."]);
+  assert.deepEqual(said(ended), ["The delivery from Mario's (1) was cancelled: closed early."]);
 });
 
 test("assignments are in the order in which they were made", () => {
@@ -203,7 +203,7 @@ test("what an offer named is remembered while it is offered or in hand", () => {
   assert.deepEqual(greeted({ offers: [OFFER] }).earnings, { d1: named }, "also one that was made before the page opened");
 });
 
-test("what stays until it is dismissed is said once", () => {
+test("what is urgent is said once", () => {
   const twice = say(say(say(start(), "urgent", "Keep the goods."), "info", "Keep the goods."), "urgent", "Keep the goods.");
   assert.deepEqual(twice.notices.map(({ id, kind }) => [id, kind]), [[2, "info"], [3, "urgent"]]);
   assert.equal(say(say(start(), "info", "Hello."), "info", "Hello.").notices.length, 2);
@@ -216,4 +216,15 @@ test("a break ends ten minutes later, up to the longest that a driver may choose
   assert.equal(canBeLonger("2026-02-01T11:50:00.000Z", nowAt), true);
   assert.equal(canBeLonger("2026-02-01T11:50:01.000Z", nowAt), false);
   assert.equal(canBeLonger(null, nowAt), false);
+});
+
+test("a notice names the order's number, and new work is what was not there before", () => {
+  assert.equal(nameOf(ASSIGNMENT), "Mario's (1)");
+  assert.equal(nameOf({ storeName: "Mario's" }), "Mario's", "kept by an older page");
+  const offered = { ...start(), offers: { o1: { offer: OFFER, at: NOW } } };
+  const working = { ...start(), assignments: { a1: ASSIGNMENT } };
+  assert.equal(hasNewWork(start(), offered), true);
+  assert.equal(hasNewWork(offered, working), true);
+  assert.equal(hasNewWork(working, working), false);
+  assert.equal(hasNewWork(offered, start()), false);
 });
