@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from server.board import formats as f
 from server.board.constant_texts import TextFolder
 from server.contract import words as w
+from server.contract.phones import dialled
 from server.contract.views import instant
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Point
@@ -90,6 +91,7 @@ def environment(zone_name: str, language: str = SOURCE, domain: str = SCREENS, r
         decimal=tongue.decimal,
         said=tongue.said,
         lower_first=w.lower_first,
+        dialled=dialled,
         money=partial(f.money, speech=tongue),
         shape=f.shape,
         next_level_at=next_level_at,

@@ -430,7 +430,8 @@ const grey = (row, what) => {
  */
 const keepHeight = (row, next) => {
   /** @param {Row} one */
-  const moreLines = (one) => Number(one.dataset.driverGone !== undefined) + Number(one.querySelector(".marks") !== null);
+  const moreLines = (one) =>
+    Number(one.dataset.driverGone !== undefined) + Number(one.querySelector(".marks, .because") !== null);
   if (next.dataset.gone === undefined && moreLines(row) === moreLines(next)) return;
   if (row.style.height && next.dataset.gone === undefined && row.linesBefore === moreLines(next)) return loosen(row);
   if (!row.style.height) row.linesBefore = moreLines(row);

@@ -37,7 +37,16 @@ async def test_the_checklist_checks_itself(site: Site) -> None:
     ]  # fmt: skip
     await site.delivery()
     assert (await done(ada))["Test order"]
-    assert "h-setup" not in (await ada.see("/board")).text
+    board = (await ada.see("/board")).text
+    assert "h-setup" not in board
+    left = parse(board).one("p", class_="setup-left").text
+    assert "Set up 5 steps to do: Company · Time zone · Public address · Map" in left
+    saved = await ada.send("/start/settings", form="map", source="none")
+    assert saved.headers["location"] == "/start", saved.text
+    assert (await done(ada))["Map"], "somebody has decided so"
+    assert "· Map" not in parse((await ada.see("/board")).text).one("p", class_="setup-left").text
+    olga = await logged_in(site, "Olga 2", "ops")
+    assert "setup-left" not in (await olga.see("/board")).text
 
 
 async def test_settings_of_an_installation_are_known(node: StartNode) -> None:
@@ -206,6 +215,7 @@ async def test_mail_and_address_search_are_steps(node: StartNode) -> None:
 
 NONSENSE: list[tuple[str, dict[str, str], str]] = [
     ("company", {"company_name": "x" * 101}, "Write a name"),
+    ("company", {"company_name": " "}, "Write a name"),
     ("time-zone", {"time_zone": "Europe/Atlantis"}, "Choose a time zone"),
     ("time-zone", {"time_zone": "../../etc/passwd"}, "Choose a time zone"),
     ("time-zone", {}, "Choose a time zone"),

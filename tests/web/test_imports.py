@@ -356,10 +356,54 @@ async def test_new_rows_with_a_time_in_the_past_are_named(site: Site) -> None:
     assert (outcome(again), again["rows"][0]["warnings"]) == ((0, 2, 0), [])
     ended = await imported(site, "drivers", "name,shift ends\nDan,2020-02-01 22:00\n", dryRun=1)
     assert ended["rows"][0]["warnings"][0]["column"] == "shiftEndsAt"
-    german = b"Fahrer;Handy\nDan;1\n;2\n"
+    german = b"Fahrer;Handy\nDan;0151 1\n;0151 2\n"
     shown = parse((await alice.client.post("/board/drivers/import?dryRun=1", content=german, headers=headers)).text)
     assert "Columns: Fahrer = name , Handy = phone" in shown.text
     assert "Fahrer must not be empty" in shown.every("tr")[1].text
+
+
+async def test_a_phone_is_one_and_a_new_zone_is_named_before_it_is_there(site: Site) -> None:
+    await site.driver("Dora", zone="North")
+    rows = "name,vehicle,tags,capacity,externalRef,phone,zone\n"
+    rows += "Abe,,,1,1,abc,north\nBen,,,1,2,0049 (0)171 5556677,NORTH\nCay,,,1,3,(0151) 222-33 34,Nord\n"
+    tried = await imported(site, "drivers", rows, dryRun=1)
+    assert mistakes(tried) == {2: {"phone": "must be a phone number"}}
+    warning = {"column": "zone", "message": "is a new zone", "code": "new_zone"}
+    assert [row["warnings"] for row in tried["rows"]] == [[], [], [warning]]
+    alice = await logged_in(site, "Alice", "ops")
+    headers = {**CSV, "X-CSRF-Token": await alice.csrf_token("/board"), "HX-Request": "true"}
+    path = "/board/drivers/import?dryRun=1"
+    preview = parse((await alice.client.post(path, content=rows, headers=headers)).text)
+    assert "New zones: Nord" in preview.text
+    assert preview.one("button").text == "Import 2 new rows anyway"
+    assert [cell.text for cell in preview.every("th")][2:] == [
+        *("name", "vehicle", "tags", "capacity", "externalRef", "zone"), "2", "4", "3",
+    ]  # fmt: skip
+    done = await imported(site, "drivers", rows)
+    assert outcome(done) == (2, 0, 1)
+    drivers = (await site.alice.get("/drivers")).json()["items"]
+    assert {one["name"]: one["phone"] for one in drivers if one["phone"]} == {
+        "Ben": "+49 171 5556677",
+        "Cay": "(0151) 222-33 34",
+    }
+    assert outcome(await imported(site, "drivers", rows)) == (0, 2, 1), "the same file again changes nothing"
+
+
+async def test_german_and_french_headings_of_orders_and_the_list_of_those_that_are_known(site: Site) -> None:
+    german = "Bestellnummer;Geschäft;Breite des Geschäfts;Länge des Geschäfts;Kunde;Kundentelefon;Breite;Länge;"
+    french = "Numéro;Magasin;Latitude du magasin;Longitude du magasin;Client;Téléphone client;Latitude;Longitude;"
+    row = ";Roma;52,52;13,4;Eve;0151 222;52,53;13,41;2098-02-01 10:00;Ring\n"
+    for number, head in (("1", german + "Liefern bis;Notizen\n"), ("2", french + "Livrer avant;Remarques\n")):
+        done = await imported(site, "deliveries", head + number + row)
+        assert (outcome(done), mistakes(done)) == ((1, 0, 0), {})
+        order = (await site.alice.get(f"/deliveries/{done['rows'][0]['id']}")).json()
+        assert (order["dropoff"]["phone"], order["dropoff"]["lat"], order["notes"]) == ("0151 222", 52.53, "Ring")
+        assert order["promisedAt"] is not None
+    alice = await logged_in(site, "Alice", "ops")
+    headers = {**CSV, "X-CSRF-Token": await alice.csrf_token("/board"), "HX-Request": "true"}
+    refused = await alice.client.post("/orders/import?dryRun=1", content="Farbe\nrot\n", headers=headers)
+    assert refused.status_code == 422
+    assert "liefern bis" in parse(f"<div>{refused.text}</div>").one("dl", class_="known-columns").text
 
 
 async def test_who_may_import(site: Site, problem: Check) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 
 from msgspec import Struct
 
+from server.contract.phones import digits_in_any_spelling
 from server.dispatch.model import Delivery, DeliveryStatus
 from server.ids import FIRST_ID, first_id_at
 from server.store.connections import Pool
@@ -26,7 +27,7 @@ class DeliveryFilter(Struct, frozen=True):
 
     `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
     characters, is a part of the number, store, addresses, names, phones or notes; or of the name of a driver who has or
-    had it, unless not `by_drivers_name`.
+    had it, unless not `by_drivers_name`. A phone number is found in any spelling.
     """
 
     status: DeliveryStatus | None = None
@@ -72,6 +73,9 @@ def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str
         query.either("delivery_store(d) = lower({})", "s.store = lower({})", *_forms(" ".join(wanted.store.split())))
     if wanted.words is not None:
         words = [f"%{_LIKE.sub(_escaped, form)}%" for form in _forms(wanted.words)]
+        digits = digits_in_any_spelling(wanted.words)
+        if digits is not None and f"%{digits}%" not in words:
+            words.append(f"%{digits}%")
         query.words(words, with_drivers=wanted.by_drivers_name)
     return query.sql(), query.args
 

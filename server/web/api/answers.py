@@ -496,12 +496,12 @@ class ErasedView(ResponseBody, frozen=True):
 
 class ImportMistake(ResponseBody, frozen=True):
     """What is wrong with a row: the column, and the reason. `code` is `differs` if the same order or driver exists, and
-    has another value, and `in_the_past` of a warning.
+    has another value, and `in_the_past` or `new_zone` of a warning.
     """
 
     column: str
     message: str
-    code: Literal["differs", "in_the_past"] | UnsetType = UNSET
+    code: Literal["differs", "in_the_past", "new_zone"] | UnsetType = UNSET
 
 
 class ImportRow(ResponseBody, frozen=True):

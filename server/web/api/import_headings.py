@@ -34,48 +34,70 @@ _DRIVERS: Final = {
 }
 _DELIVERIES: Final = {
     "sellerOrderId": "number, no, order, order number, order no, order id, reference, nummer, nr, bestellnummer, "
-    "bestellnr, "
-    "bestellung, auftragsnummer, auftragsnr, auftrag, numéro, n°, commande, numéro de commande, n° de commande, "
-    "référence, número, pedido, número de pedido",
+    "bestellnr, bestellung, auftragsnummer, auftragsnr, auftrag, numéro, n°, commande, numéro de commande, "
+    "n° de commande, référence, número, pedido, número de pedido",
     "storeName": "store, store name, shop, shop name, restaurant, geschäft, laden, filiale, magasin, boutique, tienda, "
     "restaurante",
     "pickup.address": "address of the store, store address, pickup address, pickup, abholadresse, abholung, "
     "adresse des geschäfts, adresse du magasin, adresse de retrait, adresse d’enlèvement, dirección de la tienda, "
-    "dirección de recogida",
-    "pickup.name": "contact at the store",
+    "dirección de recogida, geschäftsadresse, filialadresse, abholanschrift, adresse magasin",
+    "pickup.name": "contact at the store, contact of the store, pickup contact, ansprechpartner im geschäft, "
+    "kontakt im geschäft, abholkontakt, contact au magasin, contact du magasin, contacto de la tienda",
     "pickup.phone": "phone of the store, store phone, pickup phone, telefon des geschäfts, téléphone du magasin, "
-    "teléfono de la tienda",
-    "pickup.notes": "note about the pickup, pickup note, pickup notes, abholhinweis",
-    "pickup.lat": "store latitude, pickup latitude, pickup lat",
-    "pickup.lon": "store longitude, pickup longitude, pickup lon, pickup lng",
-    "pickup.at": "position of the store, store position, pickup position",
+    "teléfono de la tienda, geschäftstelefon, abholtelefon, telefon der filiale, téléphone magasin",
+    "pickup.notes": "note about the pickup, pickup note, pickup notes, abholhinweis, hinweis zur abholung, abholnotiz, "
+    "abholnotizen, note de retrait, notes de retrait, consigne de retrait, consigne d’enlèvement",
+    "pickup.lat": "store latitude, pickup latitude, pickup lat, breite des geschäfts, breitengrad des geschäfts, "
+    "geschäft breite, abholung breite, breite abholung, abholbreite, latitude du magasin, latitude magasin, "
+    "latitude de retrait",
+    "pickup.lon": "store longitude, pickup longitude, pickup lon, pickup lng, länge des geschäfts, "
+    "längengrad des geschäfts, geschäft länge, abholung länge, länge abholung, abhollänge, longitude du magasin, "
+    "longitude magasin, longitude de retrait",
+    "pickup.at": "position of the store, store position, pickup position, position des geschäfts, abholposition, "
+    "koordinaten des geschäfts, position du magasin, coordonnées du magasin",
     "dropoff.address": "address, address of the customer, customer address, delivery address, destination, adresse, "
     "anschrift, lieferadresse, lieferanschrift, kundenadresse, adresse de livraison, adresse du client, dirección, "
-    "dirección de entrega, dirección del cliente",
+    "dirección de entrega, dirección del cliente, adresse des kunden, zieladresse, adresse client",
     "dropoff.name": "customer, name, name of the customer, customer name, recipient, kunde, kundin, kundenname, "
-    "empfänger, "
-    "client, nom, nom du client, destinataire, cliente, nombre, nombre del cliente, destinatario",
-    "dropoff.phone": f"phone of the customer, customer phone, telefon des kunden, téléphone du client, "
-    f"teléfono del cliente, {_PHONES}",
+    "empfänger, client, nom, nom du client, destinataire, cliente, nombre, nombre del cliente, destinatario, "
+    "name des kunden, empfängerin",
+    "dropoff.phone": "phone of the customer, customer phone, telefon des kunden, téléphone du client, "
+    "teléfono del cliente, kundentelefon, kundentelefonnummer, kundenhandy, telefon kunde, telefonnummer des kunden, "
+    "téléphone client, téléphone de livraison, "
+    f"{_PHONES}",
     "dropoff.notes": "note about the address, delivery note, delivery notes, delivery instructions, lieferhinweis, "
-    "consigne de livraison, instructions de livraison, instrucciones de entrega",
-    "dropoff.lat": "latitude, lat, breitengrad, breite, latitud",
-    "dropoff.lon": "longitude, lon, lng, long, längengrad, länge, longitud",
+    "consigne de livraison, instructions de livraison, instrucciones de entrega, hinweis zur adresse, "
+    "lieferhinweise, liefernotiz, liefernotizen, hinweis zur lieferung, note de livraison, notes de livraison, "
+    "consignes de livraison",
+    "dropoff.lat": "latitude, lat, breitengrad, breite, latitud, breite des kunden, breitengrad des kunden, "
+    "breite kunde, kunde breite, lieferbreite, latitude du client, latitude client",
+    "dropoff.lon": "longitude, lon, lng, long, längengrad, länge, longitud, länge des kunden, längengrad des kunden, "
+    "länge kunde, kunde länge, lieferlänge, longitude du client, longitude client",
     "dropoff.at": "position, position of the customer, coordinates, gps, koordinaten, coordonnées, coordenadas, "
-    "posición",
+    "posición, position des kunden, lieferposition, position du client",
     "zone": _ZONES,
-    "dispatchAt": "search starts",
+    "dispatchAt": "search starts, start of the search, suche ab, suche beginnt, beginn der suche, suchbeginn, "
+    "début de la recherche, recherche à partir de",
     "promisedAt": "time, delivery time, deliver by, promised, promised at, promised time, due, due at, zeit, uhrzeit, "
-    "lieferzeit, lieferung bis, zugesagt, heure, heure de livraison, hora, hora de entrega",
+    "lieferzeit, lieferung bis, zugesagt, heure, heure de livraison, hora, hora de entrega, liefern bis, "
+    "zu liefern bis, liefertermin, lieferzeitpunkt, zugesagt bis, zugesagte zeit, livrer avant, à livrer avant, "
+    "livraison avant, promis, promis pour, heure promise, entregar antes de",
     "priceCents": "price, total, amount, order total, preis, betrag, summe, gesamtbetrag, prix, montant, precio, "
-    "importe",
-    "driverPayCents": "driver’s pay, driver pay, pay, fahrerlohn, rémunération du livreur, pago del repartidor",
+    "importe, bestellwert, gesamtpreis, prix total",
+    "driverPayCents": "driver’s pay, driver pay, pay, fahrerlohn, rémunération du livreur, pago del repartidor, "
+    "fahrervergütung, vergütung, lohn des fahrers, rémunération, paie du livreur",
     "tipCents": "tip, trinkgeld, pourboire, propina",
     "currency": "currency, währung, devise, moneda",
     "notes": "note for the driver, note, notes, comment, comments, remark, remarks, bemerkung, bemerkungen, notiz, "
-    "hinweis, "
-    "kommentar, remarque, commentaire, nota, notas, observaciones",
-    "requirements": "required tags",
+    "hinweis, kommentar, remarque, commentaire, nota, notas, observaciones, notizen, anmerkung, anmerkungen, "
+    "hinweise, kommentare, hinweis für den fahrer, notiz für den fahrer, remarques, commentaires, "
+    "notes pour le livreur, note pour le livreur",
+    "requirements": "required tags, requirements, tags, erforderliche merkmale, anforderungen, merkmale, exigences, "
+    "étiquettes requises, étiquettes, etiquetas",
+    "prepSeconds": "preparation in seconds, zubereitung in sekunden, vorbereitung in sekunden, préparation en secondes",
+    "proofRequired": "proof, proof required, nachweis, nachweise, preuve, preuves",
+    "pin": "pin of the customer, kunden-pin, pin du client",
+    "sellerId": "seller, verkäufer, händler, vendeur",
 }
 
 
@@ -99,6 +121,12 @@ class Column(Struct, frozen=True):
 NO_COLUMN: Final = Column("", None)
 AMOUNTS: Final = frozenset({"priceCents", "driverPayCents", "tipCents"})
 """Under headings of people, these are in whole units of the currency, such as 24.90."""
+
+
+def headings(kind: type[Struct]) -> list[tuple[str, str]]:
+    """The columns of a request, each with the headings that it may have."""
+    plain = _DRIVERS if kind is s.NewDriver else _DELIVERIES
+    return [(name, plain.get(name, "")) for name in dict.fromkeys([*columns_in(kind), *plain])]
 
 
 @cache

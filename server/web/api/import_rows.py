@@ -11,10 +11,13 @@ from msgspec import UNSET, Struct
 
 from server.dispatch import commands as c
 from server.dispatch.money import EXPONENTS
+from server.dispatch.names import name_key
 from server.geocoder.search import FoundPlace
 from server.settings import time_zone_of
 from server.spreadsheets.cells import Sheet, SheetRow, Unreadable
 from server.spreadsheets.reader import TYPES, TooManyFiles, form_of
+from server.store.zones import read_spellings
+from server.texts.speech import later
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.bodies import Upload
@@ -38,6 +41,8 @@ LIMIT_BYTES: Final = 5 * 1024 * 1024
 FILE: Final = Upload(TYPES, LIMIT_BYTES)
 ACCEPTED: Final = frozenset({*TYPES, "application/vnd.ms-excel", "application/octet-stream", "text/plain"})
 """Content types of uploads. Windows calls a CSV file that of old Excel files; the content decides."""
+UNKNOWN_COLUMN: Final = later("is an unknown column")
+ZONES_LIMIT: Final = 10_000
 PLACES: Final = frozenset({"pickup", "dropoff"})
 ADDRESSES_AT_ONCE: Final = 8
 """Addresses that the geocoder is asked for at once."""
@@ -90,7 +95,7 @@ def columns_under(header: Sequence[str], kind: type[Struct]) -> list[Column]:
     """The columns of a header, by the contract's names or by headings that people give them. Raises 422."""
     columns = [column_under(text, kind) for text in header]
     names = [column.name for column in columns]
-    wrong = [FieldError(text[:200], "is an unknown column") for text in dict.fromkeys(header) if _unknown(text, kind)]
+    wrong = [FieldError(text[:200], UNKNOWN_COLUMN) for text in dict.fromkeys(header) if _unknown(text, kind)]
     for name in dict.fromkeys(names):
         headings = [text for text, other in zip(header, names, strict=True) if other == name and text]
         if len(headings) > 1 and not _unknown(headings[0], kind):
@@ -135,6 +140,7 @@ async def commands_of(
     if places and node.geocoder is not None:
         limit = asyncio.Semaphore(ADDRESSES_AT_ONCE)
         await asyncio.gather(*(_locate(request, limit, given, mistakes) for _, given, mistakes in read))
+    zones = frozenset(await read_spellings(node.database.pool, ZONES_LIMIT))
     asked = []
     for turn, (line, given, mistakes) in enumerate(read):
         if turn % 50 == 49:
@@ -152,8 +158,16 @@ async def commands_of(
             mistakes += [one for one in _mistakes(mistakes_in(kind, given, error)) if one.column not in wrong]
         except Problem as problem:
             mistakes += _mistakes(problem.more.get("errors", []))
-        asked.append(Asked(line, command, mistakes, _past(new, node.clock.now()) if command is not None else []))
+        warnings = _new_zone(given, zones) + _past(new, node.clock.now()) if command is not None else []
+        asked.append(Asked(line, command, mistakes, warnings))
     return asked
+
+
+def _new_zone(given: Mapping[str, object], known: frozenset[str]) -> list[a.ImportMistake]:
+    zone = given.get("zone")
+    if not isinstance(zone, str) or not zone.strip() or name_key(zone) in known:
+        return []
+    return [a.ImportMistake("zone", "is a new zone", "new_zone")]
 
 
 def _past(new: s.NewDelivery | s.NewDriver, now: datetime) -> list[a.ImportMistake]:

@@ -10,12 +10,13 @@ import msgspec.inspect as inspection
 from msgspec import Struct
 
 from server.contract.csv_files import is_formula
+from server.contract.phones import dialled
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import later
 from server.web.api.positions import position_in
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
-ValueKind = Literal["text", "whole", "number", "instant", "list", "amount", "position"]
+ValueKind = Literal["text", "whole", "number", "instant", "list", "amount", "position", "phone"]
 Value = str | int | float | Decimal | list[str] | tuple[float, float] | None
 
 _BLANKS: Final = "\u00a0\u202f\u2009\ufeff"
@@ -34,10 +35,14 @@ _TIME: Final = re.compile(
     r"(Z|[+-]\d{2}:?\d{2})?",
     re.IGNORECASE,
 )
+_PHONE: Final = re.compile(r"(tel\.?:?)?[\s\d()./\u2010-\u2015\u00a0\u202f,;:*#+-]+((ext|x)\.?\s*\d+)?", re.IGNORECASE)
 _CLOCK: Final = re.compile(r"\d{1,2}(:\d{2}|h\b|h\d{2})", re.IGNORECASE)
 _CURRENCY: Final = re.compile(r"^[^\d\s+.,%\u2212-]{1,4}\.?\s*(?=[\d+.,-])|(?<=\d)\s*[^\d\s.,%]{1,4}\.?$")
 _ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
 _SHOWN: Final = {"dmy": "day, month, year", "mdy": "month, day, year", "ymd": "year, month, day"}
+
+
+FEWEST_DIGITS: Final = 3
 
 
 class BadCell(Exception):
@@ -60,7 +65,7 @@ def _columns(kind: inspection.Type, at: str) -> Iterator[tuple[str, ValueKind]]:
         if isinstance(plain, inspection.StructType):
             yield from _columns(plain, f"{at}{field.encode_name}.")
         else:
-            yield f"{at}{field.encode_name}", _kind_of(plain)
+            yield f"{at}{field.encode_name}", "phone" if field.encode_name == "phone" else _kind_of(plain)
 
 
 def _plain(kind: inspection.Type) -> inspection.Type:
@@ -124,6 +129,8 @@ def value_of(
             return _amount(text)
         case "position":
             return _position(text)
+        case "phone" if not _SHORTENED.fullmatch(text):
+            return _phone(text)
         case _:
             if _SHORTENED.fullmatch(text):
                 raise BadCell(later("was shortened by the spreadsheet program: write it as text"))
@@ -149,7 +156,7 @@ def _text(text: str) -> str:
 
 
 def _of_number(number: float, kind: ValueKind) -> Value:
-    if kind in ("list", "text") and abs(number) >= 10**SPREADSHEET_DIGITS:
+    if kind in ("list", "text", "phone") and abs(number) >= 10**SPREADSHEET_DIGITS:
         raise BadCell(later("was shortened by the spreadsheet program: write it as text"))
     match kind:
         case "whole":
@@ -212,6 +219,13 @@ def _position(text: str) -> tuple[float, float]:
     if position is None:
         raise BadCell(later("must be latitude and longitude, such as 59.437, 24.754"))
     return position
+
+
+def _phone(text: str) -> str:
+    """A phone number that a phone can call: `0049 (0)171 5556677` is +49 171 5556677."""
+    if sum(sign.isdecimal() for sign in text) < FEWEST_DIGITS or not _PHONE.fullmatch(text):
+        raise BadCell(later("must be a phone number"))
+    return dialled(text)
 
 
 def _instant(text: str, dates: DateOrder | None, zone: tzinfo, today: date | None = None) -> str:

@@ -19,7 +19,7 @@ from server.web.http.event_stream import EventStream
 from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
-from server.web.screens.first_run import lists_of_forms, steps_for_board
+from server.web.screens.first_run import lists_of_forms, steps_for_board, titles_of_open_steps
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
@@ -41,6 +41,7 @@ async def board(request: Call) -> ASGIResponse:
         bulk_limit=board_bulk.BULK_LIMIT,
         kiosk=kiosk,
         steps=None if kiosk else await steps_for_board(request),
+        open_steps=[] if kiosk else await titles_of_open_steps(request),
         choices=lists_of_forms(),
         tiles=settings.map_tiles,
         attribution=settings.map_attribution,

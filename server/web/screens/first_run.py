@@ -1,6 +1,6 @@
 """The checklist of a new installation: its steps check themselves, and do the thing or lead to where it is done.
 
-It is a separate screen, and above a board that never had an order.
+It is a separate screen, and above a board that never had an order. After that, the board names the steps that are open.
 """
 
 from functools import cache
@@ -116,6 +116,16 @@ async def steps_for_board(request: Call) -> list[SetupStep] | None:
     return None if started.delivery else await steps_of(request, started)
 
 
+async def titles_of_open_steps(request: Call) -> list[str]:
+    """What an admin has still to do once there was an order: the titles of the steps that are not optional."""
+    if request.user.role != "admin" or node_of(request).settings.demo:
+        return []
+    started = await read_started(pool_of(request))
+    if not started.delivery:
+        return []
+    return [step.title for step in await steps_of(request, started) if not step.done and not step.optional]
+
+
 async def steps_of(
     request: Call, started: Started, typed: dict[str, str] | None = None, problem: str = ""
 ) -> list[SetupStep]:
@@ -155,7 +165,7 @@ async def steps_of(
             **_form(request, ADDRESS, typed, problem),
         ),
         SetupStep(
-            bool(settings.map_tiles),
+            node.known_settings.origin("map_tiles") != "default",
             said("Map"),
             said("Browsers get the streets of the map from a tile server. Without one the map has no streets."),
             optional=bool(settings.geocoder_url),
@@ -351,6 +361,8 @@ def _mistake(node: Node, values: dict[str, str], *, source: str) -> str | None:
         "time_zone": said("Choose a time zone of the list."),
         "map_tiles": said("Write an address such as https://tiles.example.com/{z}/{x}/{y}.png."),
     }
+    if not values.get("company_name", "-").strip():
+        return texts["company_name"]
     if "public_url" in values:
         return address_mistake(values["public_url"], node.settings.root)
     if len(values.get("map_attribution", "")) > ATTRIBUTION_LIMIT or (source == "own" and not values["map_tiles"]):

@@ -11,11 +11,14 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.contract.csv_files import csv_of
+from server.dispatch.names import name_key
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import counted, later, said
 from server.web.access.guards import OPS
 from server.web.api import answers as a
 from server.web.api import schemas as s
+from server.web.api.import_headings import headings
+from server.web.api.import_rows import UNKNOWN_COLUMN
 from server.web.api.import_values import columns_in
 from server.web.api.imports import QUERY, Imported, imported_deliveries, imported_drivers
 from server.web.http.caller import Call
@@ -28,6 +31,7 @@ from server.web.screens.shell import HTML, NO_STORE, fragment, page, rendered
 
 ROWS_SHOWN: Final = 300
 CELLS_SHOWN: Final = 5
+ZONES_SHOWN: Final = 20
 CELL_SHOWN: Final = 60
 """Characters."""
 RESULTS: Final = {
@@ -45,7 +49,7 @@ LISTS: Final = {"drivers": DRIVERS, "orders": ORDERS}
 
 
 class ShownRow(Struct, frozen=True):
-    """A row of the preview: its first cells, its result, what is wrong with it, and what may not be meant."""
+    """A row of the preview: some of its cells, its result, what is wrong with it, and what may not be meant."""
 
     line: int
     cells: list[str]
@@ -83,7 +87,7 @@ async def send_drivers(request: Call) -> ASGIResponse:
     try:
         return _results(request, "drivers", await imported_drivers(request, QUERY.of(request)))
     except Problem as problem:
-        return _refused(request, problem)
+        return _refused(request, problem, s.NewDriver)
 
 
 @post(f"{ORDERS}/import", guards=[OPS], status_code=200)
@@ -92,7 +96,7 @@ async def send_orders(request: Call) -> ASGIResponse:
     try:
         return _results(request, "orders", await imported_deliveries(request, QUERY.of(request)))
     except Problem as problem:
-        return _refused(request, problem)
+        return _refused(request, problem, s.NewDelivery)
 
 
 async def _screen(request: Call, what: str) -> ASGIResponse:
@@ -123,9 +127,17 @@ def _empty(request: Call, what: str) -> ASGIResponse:
 def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
     view = found.view
     cells = {row.line: row.cells for row in found.sheet.rows}
-    headings = {name: text for name, text in zip(found.columns, found.sheet.header, strict=True) if name}
+    header = {name: text for name, text in zip(found.columns, found.sheet.header, strict=True) if name}
     mistakes_first = sorted(view.rows, key=lambda row: (row.ok, not row.warnings))
-    warned = sum(bool(row.warnings) for row in view.rows)
+    shown = _shown_columns(found.columns)
+    past = sum(any(one.code == "in_the_past" for one in row.warnings) for row in view.rows)
+    new_zones = {
+        name_key(str(zone)): str(zone)
+        for row in view.rows
+        if any(one.code == "new_zone" for one in row.warnings)
+        and (zone := cells[row.line][found.columns.index("zone")]) is not None
+    }
+    warned = bool(past or new_zones)
     return fragment(
         request,
         "import_results.html",
@@ -135,12 +147,13 @@ def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
         ],
         to_write=view.created if QUERY.of(request).dry_run else 0,
         is_preview=QUERY.of(request).dry_run,
-        header=[text[:CELL_SHOWN] for text in found.sheet.header[:CELLS_SHOWN]],
-        translated=[(text[:CELL_SHOWN], name) for name, text in headings.items() if text.casefold() != name.casefold()],
-        rows=[_row(row, cells[row.line], headings) for row in mistakes_first[:ROWS_SHOWN]],
-        past=counted("{count} new row has a time in the past.", "{count} new rows have a time in the past.", warned)
-        if warned
+        header=[found.sheet.header[at][:CELL_SHOWN] for at in shown],
+        translated=[(text[:CELL_SHOWN], name) for name, text in header.items() if text.casefold() != name.casefold()],
+        rows=[_row(row, cells[row.line], header, shown) for row in mistakes_first[:ROWS_SHOWN]],
+        past=counted("{count} new row has a time in the past.", "{count} new rows have a time in the past.", past)
+        if past
         else "",
+        new_zones=[zone[:CELL_SHOWN] for zone in sorted(new_zones.values())[:ZONES_SHOWN]],
         hidden=len(view.rows) - ROWS_SHOWN,
         list=LISTS[what],
         write=counted("Import {count} new row anyway", "Import {count} new rows anyway", view.created)
@@ -160,11 +173,18 @@ def _by_text(found: list[a.ImportMistake], headings: Mapping[str, str]) -> list[
     return [(", ".join(filter(None, names)), text) for text, names in columns.items()]
 
 
-def _row(row: a.ImportRow, cells: list[SheetCell], headings: Mapping[str, str]) -> ShownRow:
+def _shown_columns(columns: list[str]) -> list[int]:
+    """The places of the columns that the preview shows: the first ones, and the zone."""
+    first = list(range(min(CELLS_SHOWN, len(columns))))
+    zone = columns.index("zone") if "zone" in columns else 0
+    return first if zone in first or not first else [*first, zone]
+
+
+def _row(row: a.ImportRow, cells: list[SheetCell], headings: Mapping[str, str], columns: list[int]) -> ShownRow:
     text, tag = RESULTS[row.result]
     mistakes, warnings = _by_text(row.errors, headings), _by_text(row.warnings, headings)
-    shown = [_cell(cell) for cell in cells[:CELLS_SHOWN]]
-    return ShownRow(row.line, shown + [""] * (CELLS_SHOWN - len(shown)), said(text), tag, mistakes, warnings)
+    shown = [_cell(cells[at]) if at < len(cells) else "" for at in columns]
+    return ShownRow(row.line, shown, said(text), tag, mistakes, warnings)
 
 
 def _cell(cell: SheetCell) -> str:
@@ -172,11 +192,15 @@ def _cell(cell: SheetCell) -> str:
     return text if len(text) <= CELL_SHOWN else f"{text[:CELL_SHOWN]}…"
 
 
-def _refused(request: Call, problem: Problem) -> ASGIResponse:
-    """Why the file as a whole is refused. Raises what is not about the file."""
+def _refused(request: Call, problem: Problem, kind: type[Struct]) -> ASGIResponse:
+    """Why the file as a whole is refused, with the headings that are known if it has others. Raises what is not about
+    the file.
+    """
     if problem.kind.status not in (413, 415, 422):
         raise problem
     errors: list[FieldError] = problem.more.get("errors", [])
     problems = [(error.field if error.field != "file" else "", said(error.message)) for error in errors]
-    html = rendered(request, "import_refused.html", problems=problems or [("", said(problem.detail))])
+    known = headings(kind) if any(error.message == UNKNOWN_COLUMN for error in errors) else []
+    shown = problems or [("", said(problem.detail))]
+    html = rendered(request, "import_refused.html", problems=shown, known=known)
     return ASGIResponse(body=html.encode(), status_code=problem.kind.status, headers=NO_STORE, media_type=HTML)

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from server.board.formats import clock, in_zone
 from server.contract.personal import phone_digits
+from server.contract.phones import is_same_number
 from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
 from server.geocoder.search import FoundPlace
@@ -211,12 +212,13 @@ async def _who_changed(request: Call, delivery_id: str) -> str:
 @get("/orders/customer", guards=[OPS])
 async def customer(request: Call) -> ASGIResponse:
     """The customer of the newest order with this phone: `?phone=`. 404 if there is none, or if it is erased."""
-    digits = phone_digits(request.query_params.get("phone", "")[:40])
+    phone = request.query_params.get("phone", "")[:40]
+    digits = phone_digits(phone)
     if len(digits) >= FEWEST_DIGITS:
         wanted = DeliveryFilter(words=digits[-END_DIGITS:], by_drivers_name=False)
         for delivery in await find_deliveries(pool_of(request), wanted, None, 20):
             place = delivery.dropoff
-            if place.phone is not None and phone_digits(place.phone) == digits:
+            if place.phone is not None and is_same_number(place.phone, phone):
                 return answer(KnownCustomer(place.name, place.address, place.notes, _at(place)))
     raise not_found()
 

@@ -1,0 +1,54 @@
+"""Phone numbers as people write them."""
+
+import re
+from typing import Final
+
+from server.contract.personal import phone_digits
+
+_ABROAD: Final = re.compile(r"^\s*(?:\(\s*(?:00|\+)\s*([1-9]\d{0,2})\s*\)|(?:00|\+)\s*([1-9]))")
+_TRUNK: Final = re.compile(r"\s*\(\s*0\s*\)\s*")
+
+
+def dialled(text: str) -> str:
+    """The number as a phone dials it: with `+` for `00`, and without the `(0)` that nobody dials after the code of a
+    country. Others stay as they are.
+    """
+    found = _ABROAD.match(text)
+    if found is None:
+        return text
+    rest = text[found.end() :]
+    return f"+{found[1] or found[2]}" + _TRUNK.sub(" ", rest, count=1)
+
+
+_NUMBER: Final = re.compile(r"[+(]?[\d\s()./-]+")
+FEWEST_DIGITS: Final = 7
+_LONGEST_COUNTRY_CODE: Final = 3
+
+
+def digits_in_any_spelling(text: str) -> str | None:
+    """The digits that every spelling of this number has: without the zeros in front, and without the first digits if
+    they may be the code of a country. None for what is no number, or too short to be known by it.
+    """
+    plain = dialled(text.strip())
+    if not _NUMBER.fullmatch(plain):
+        return None
+    digits = "".join(sign for sign in plain if sign in "0123456789")
+    if plain.startswith("+"):
+        digits = digits[min(_LONGEST_COUNTRY_CODE, max(0, len(digits) - FEWEST_DIGITS)) :]
+    digits = digits.lstrip("0")
+    return digits if len(digits) >= FEWEST_DIGITS else None
+
+
+def is_same_number(one: str, other: str) -> bool:
+    """Whether two spellings are of one number: also if one has the code of the country, and the other a zero."""
+    short, long = sorted((phone_digits(one), phone_digits(other)), key=lambda digits: not digits.startswith("0"))
+    if short == long:
+        return short != ""
+    national = short.lstrip("0")
+    return (
+        short.startswith("0")
+        and not long.startswith("0")
+        and len(national) >= FEWEST_DIGITS
+        and long.endswith(national)
+        and len(long) - len(national) <= _LONGEST_COUNTRY_CODE
+    )
