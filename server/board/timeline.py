@@ -11,6 +11,7 @@ from msgspec import Struct
 from server.board import formats as f
 from server.contract import words as w
 from server.dispatch.model import Actor
+from server.dispatch.phone_clocks import OFFLINE_AFTER
 from server.store.connections import Pool
 from server.store.reads.deliveries import TimelineEvent
 from server.store.reads.drivers import read_names
@@ -44,7 +45,8 @@ TONES: Final = {
 class StoryLine(Struct, frozen=True):
     """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, and the notices that
     were made of it. `what` may have a place for the driver, `{driver}`, which the template fills with a link; without
-    one, `driver` is shown beside it, if there is any.
+    one, `driver` is shown beside it, if there is any. `received` is when it was reported, if that was long after `at`,
+    when it happened; the lines are in the order of the reports.
     """
 
     at: Any
@@ -56,6 +58,7 @@ class StoryLine(Struct, frozen=True):
     driver: str | None
     kind: str
     notices: list[Notice]
+    received: datetime | None
 
 
 async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[StoryLine]:
@@ -95,8 +98,10 @@ def _made_of(notice: Notice, events: Sequence[TimelineEvent]) -> int | None:
 def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
     data: dict[str, Any] = msgspec.json.decode(event.data)
     driver = names.get(event.driver_id or "")
+    happened = datetime.fromisoformat(data["happenedAt"]) if data.get("happenedAt") else event.at
+    offline = event.at - happened > OFFLINE_AFTER
     return StoryLine(
-        event.at,
+        happened if offline else event.at,
         _what(event, driver),
         " · ".join(part for part in _more(event.type, data, names) if part),
         by(event.actor, names),
@@ -105,6 +110,7 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
         driver,
         event.type,
         [],
+        event.at if offline else None,
     )
 
 

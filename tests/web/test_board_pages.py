@@ -15,6 +15,27 @@ async def page(site: Site, path: str) -> Element:
     return parse(answer.text.replace("<!doctype html>", ""))
 
 
+async def test_what_was_done_without_a_network_has_its_own_time_and_that_of_the_report(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery, job = await site.assignment(dan)
+    # The phone says that it was an hour ago; it can be no earlier than the assignment, which is ten minutes old.
+    await site.node.change("UPDATE assignments SET created_at = now() - interval '10 min' WHERE id = $1", job["id"])
+    offline = {"at": "2026-01-01T10:00:00Z", "sentAt": "2026-01-01T11:00:00Z"}
+    assert (await dan.post(f"/assignments/{job['id']}/arrived", {"where": "pickup"})).status_code == 200
+    assert (await dan.post(f"/assignments/{job['id']}/pickup", offline)).status_code == 200
+    events = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    picked_up, arrived = (
+        next(event for event in events if event["type"] == kind) for kind in ("delivery.picked_up", "delivery.arrived")
+    )
+    shown = await page(site, f"/board/deliveries/{delivery['id']}")
+    times = {
+        line.one("b").text: [time["datetime"] for time in line.every("time")]
+        for line in shown.one("ol", class_="timeline").every("li")
+    }
+    assert times["Picked up by Dan"] == [picked_up["data"]["happenedAt"], picked_up["at"]]
+    assert times["Dan arrived"] == [arrived["at"]]
+
+
 async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     dan = await site.driver("Dan <b>", at_work=True)
     delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
