@@ -33,12 +33,21 @@ export class Guard {
       attributeFilter: WATCHED,
     });
     addEventListener("resize", () => this._look());
+    addEventListener("scroll", () => this._scrolled(), { passive: true });
     addEventListener("pointerdown", (event) => this._down(event, [event.clientX, event.clientY]), true);
     for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, (event) => this._up(event), true);
     addEventListener("keydown", (event) => event.repeat || this._down(event, null), true);
     addEventListener("keyup", (event) => this._up(event), true);
     addEventListener("click", (event) => this._clicked(event), true);
     this._look();
+  }
+
+  // What sticks to an edge changes its place on the screen and on the page while the driver scrolls: that is no move.
+  _scrolled() {
+    for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".acts :is(button, a)"))) {
+      const face = this._known.get(element);
+      if (face) this._known.set(element, Object.assign(face, spotOf(element)));
+    }
   }
 
   // Which buttons are new. Their time begins with the frame that paints them: none is painted on a hidden page.

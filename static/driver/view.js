@@ -105,7 +105,10 @@ export class View {
     this.offerShown = null;
     for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
       const press = byId(id);
-      press.addEventListener("click", () => act(press.dataset.action ?? ""));
+      press.addEventListener("click", () => {
+        press.closest("details")?.removeAttribute("open");
+        act(press.dataset.action ?? "");
+      });
     }
     byId("accept").addEventListener("click", () => this.answer("accept"));
     byId("reject").addEventListener("click", () => this.askWhy(true));
@@ -309,6 +312,9 @@ export class View {
       set(press, "aria-busy", about.busyWith.has(press.dataset.action ?? "") ? "true" : null);
     }
     show(byId("controls"), rest !== null);
+    // With a delivery in hand its steps have their place.
+    const [controls, into] = [byId("controls"), work(state).length > 0 ? within(document, ".menu-body") : byId("app")];
+    if (controls.parentElement !== into) into.append(controls);
   }
 
   /**
@@ -486,7 +492,7 @@ export class View {
   }
 
   /**
-   * What else can happen at a stop, below the steps: nothing of it takes a step's place.
+   * What else can happen at a stop: nothing of it takes a step's place.
    * @param {HTMLElement} article
    * @param {Wire.DrivenAssignmentView} assignment
    * @param {boolean} picked
@@ -502,9 +508,10 @@ export class View {
     const saved = about.actions.arriving(driverId, id, where);
     const possible = done === null && deliveryStatus !== "RETURNING";
     show(within(article, ".more"), possible);
+    show(arrived, possible);
     arrived.disabled = at !== null || saved;
     write(arrived, w.arrived(picked, at, saved, about.connection === "online"));
-    within(article, ".more").classList.toggle("turned", picked);
+    within(article, ".arrival").classList.toggle("turned", picked);
     write(trouble, picked ? text("Could not deliver") : text("Give back"));
   }
 

@@ -31,12 +31,14 @@ FINAL = """
   ].join();
   const modal = document.querySelector("dialog:modal");
   const around = modal ?? (document.getElementById("offer").hidden ? document.body : document.getElementById("offer"));
-  const dock = document.getElementById("controls");
+  const acts = document.querySelector(".acts");
+  const dock = acts?.checkVisibility() ? acts : document.getElementById("controls");
   const found = [];
   for (const button of around.querySelectorAll("button")) {
     if (!button.checkVisibility() || button.disabled) continue;
     const { left, top, right, bottom } = button.getBoundingClientRect();
-    const cover = dock.checkVisibility() && button.closest("main") && dock.getBoundingClientRect();
+    const below = dock.checkVisibility() && button.closest("main") && !dock.contains(button);
+    const cover = below && dock.getBoundingClientRect();
     const hides = cover && cover.left < right && cover.right > left;
     const clip = button.closest("#reasons .chips")?.getBoundingClientRect();
     const low = Math.min(bottom, hides ? cover.top : (clip?.bottom ?? innerHeight));
@@ -59,6 +61,7 @@ WIDE = """
 """
 """What does not fit into the width of the screen."""
 
+PLAIN = "Object.assign(document.documentElement.style, { fontSize: '', textSizeAdjust: '' })"
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
 SCROLLED = """
@@ -70,6 +73,7 @@ SCROLLED = """
 """
 
 JOB = ("to-pickup", "give-back", "to-customer", "could-not-deliver", "returning", "returned", "delivered")
+NEXT = {"to-pickup": "Picked up", "to-customer": "Delivered", "returning": "Returned to the store"}
 DIALOGS = ("leave", "break-length", "write", "sign-out", "give-back", "could-not-deliver", "far")
 NEAR_THE_STORE: Geolocation = {"latitude": 52.519, "longitude": 13.404, "accuracy": 10}
 SAME = [{"Resume", "Back to work", "Start shift"}, {"Pause", "Then pause"}]
@@ -108,12 +112,16 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
         await expect(on.page.locator("[data-settling]")).to_have_count(0)
         for size, percent in LOOKS:
             await on.page.set_viewport_size(SIZES[size])
-            await on.page.evaluate(f"document.documentElement.style.textSizeAdjust = '{percent}%'")
+            by = "fontSize" if size == "390" else "textSizeAdjust"  # of the browser, or of the phone
+            await on.page.evaluate(f"{PLAIN}; document.documentElement.style.{by} = '{percent}%'")
             await on.page.evaluate(DRAWN)
             for scrolled in (False, True):
                 await on.page.evaluate(SCROLLED if scrolled else "scrollTo(0, 0)")
                 finals = await on.page.evaluate(FINAL)
                 found.setdefault((size, percent, scrolled), {})[state] = finals
+                step = NEXT.get(state)
+                if percent == 100 and step and not any(one["name"] == step and one["whole"] for one in finals):
+                    faults.append(f"{state} {size}: {step} is out of view")
                 fixed = state in DIALOGS or state == "offer"
                 if any(one["cut"] or (fixed and not one["whole"]) for one in finals):
                     faults.append(f"{state} {size} {percent}: cut: {finals}")
@@ -122,7 +130,7 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
             if percent == 200 or size == "small-side":
                 await shoot(on.page, f"driver-places-{state}-{size}-{percent}")
         await on.page.set_viewport_size(SIZES["320"])
-        await on.page.evaluate("document.documentElement.style.textSizeAdjust = ''; scrollTo(0, 0)")
+        await on.page.evaluate(f"{PLAIN}; scrollTo(0, 0)")
         await on.page.evaluate(DRAWN)
         await on.page.evaluate("dispatchEvent(new Event('resize'))")  # the page's guard looks again
         await on.page.evaluate(DRAWN)
@@ -208,10 +216,12 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
                 await dans.press("Yes")
             await expect(undo(dans)).to_be_visible()
             await dans.page.evaluate("freeze(0)")
-            assert await measure(dans, outcome) == IN_HAND
+            assert await measure(dans, outcome) == []
             await dans.page.evaluate("freeze(20_000)")
             await expect(dans.page.get_by_role("article")).to_have_count(0)
             await dans.page.evaluate("freeze(null)")
+        # The buttons came in a time that the page's clock then went back from: they come again.
+        await dans.page.evaluate("document.getElementById('controls').hidden = true")
         await dans.press("End shift")
         await tap(dans.page.locator("#leave").get_by_role("button", name="End shift"))
         await dans.shows("shift_ended")
@@ -229,7 +239,6 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
     assert not faults, "\n".join(faults)
 
 
-IN_HAND = ["Then pause", "End shift"]
-TO_PICKUP = ["Picked up", "I am at the store", *IN_HAND]
-TO_CUSTOMER = ["Delivered", "I am at the customer", *IN_HAND]
-RETURNING = ["Returned to the store", *IN_HAND]
+TO_PICKUP = ["I am at the store", "Picked up"]
+TO_CUSTOMER = ["I am at the customer", "Delivered"]
+RETURNING = ["Returned to the store"]
