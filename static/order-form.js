@@ -60,11 +60,11 @@ const fit = () => {
   if (map && window.L && places.length) map.fitBounds(window.L.latLngBounds(places).pad(0.3), { maxZoom: 14 });
 };
 
-/** What the form shows as the place of an address, by end. @type {Record<string, {address: string, at: string}>} */
-const located = {};
+/** What the form shows as the place of an address, by end. @type {Map<string, {address: string, at: string}>} */
+const located = new Map();
 
 const remember = () => {
-  for (const end of ENDS) located[end] = { address: input(`${end}.address`).value, at: input(`${end}.at`).value };
+  for (const end of ENDS) located.set(end, { address: input(`${end}.address`).value, at: input(`${end}.at`).value });
 };
 
 /**
@@ -72,7 +72,7 @@ const remember = () => {
  * @param {string} end
  */
 const forgetPlace = (end) => {
-  const { address, at } = located[end];
+  const { address, at } = located.get(end) ?? {};
   const field = input(`${end}.at`);
   if (!address || !at) return;
   if (input(`${end}.address`).value === address) field.value ||= at;
@@ -142,7 +142,7 @@ const choosePlace = (end) => {
   const chosen = [...byId(`${end}.places`, HTMLDataListElement).options].find((option) => option.value === value);
   if (!chosen?.dataset.at) return false;
   input(`${end}.at`).value = chosen.dataset.at;
-  located[end] = { address: value, at: chosen.dataset.at };
+  located.set(end, { address: value, at: chosen.dataset.at });
   draw();
   fit();
   return true;
