@@ -79,6 +79,8 @@ def right(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of([right(part) for part in get_args(kind)])
     if kind is type(None):
         return st.none()
+    if kind is bool:
+        return st.booleans()
     bounds_: Any = kind.__metadata__[0] if hasattr(kind, "__metadata__") else msgspec.Meta()
     base = kind.__origin__ if hasattr(kind, "__metadata__") else kind
     if base is float:
