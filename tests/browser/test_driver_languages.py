@@ -37,7 +37,7 @@ async def fits(dans: Phone, name: str) -> None:
                 "online": "Online", "available": "Du bist bereit", "pay": "7,20", "km": r"0,\d km",
                 "accept": "Annehmen", "stage": "Unterwegs zur Abholung",
                 "picked_up": "Abgeholt", "delivered": "Geliefert",
-                "undo": "Rückgängig", "notice": f"Geliefert: {STORE}.", "break": "Pause machen",
+                "undo": "Rückgängig", "notice": f"Geliefert: {STORE} (E-7).", "break": "Pause machen",
                 "length": "Wie lange machst du Pause?", "minutes": "45 Min.", "start": "Pause beginnen",
                 "on_break": "Du machst Pause", "resume": "Weiterarbeiten",
                 "reason": "Die Zentrale hat deinen Status geändert", "offline": "Du bist offline.",
@@ -50,7 +50,7 @@ async def fits(dans: Phone, name: str) -> None:
                 "online": "En línea", "available": "Estás disponible", "pay": "7,20", "km": r"0,\d km",
                 "accept": "Aceptar", "stage": "De camino a la recogida",
                 "picked_up": "Recogido", "delivered": "Entregado",
-                "undo": "Deshacer", "notice": f"Entregado: {STORE}.", "break": "Tomar un descanso",
+                "undo": "Deshacer", "notice": f"Entregado: {STORE} (E-7).", "break": "Tomar un descanso",
                 "length": "¿Cuánto dura tu descanso?", "minutes": "45 min", "start": "Empezar descanso",
                 "on_break": "Estás en un descanso", "resume": "Volver al trabajo",
                 "reason": "La central ha cambiado tu estado", "offline": "No tienes conexión.",
@@ -67,7 +67,7 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
         await expect(dans.line).to_have_text(words["online"])
         await expect(dans.sign).to_contain_text(words["available"])
         await fits(dans, f"driver-{locale}-available")
-        await site.delivery(storeName=STORE, driverPayCents=720, currency="EUR")
+        await site.delivery(storeName=STORE, sellerOrderId="E-7", driverPayCents=720, currency="EUR")
         await expect(dans.offer).to_contain_text(words["pay"])
         await expect(dans.offer).to_contain_text(re.compile(words["km"]))
         await expect(dans.page.locator("#offer-by")).to_contain_text("GMT+5:30")
