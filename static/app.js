@@ -94,10 +94,16 @@
     }
   };
 
-  document.addEventListener("htmx:after:request", (event) => {
-    const { ctx } = event.detail;
-    if (ctx.response?.status === 403 && isAged(ctx.text ?? "")) void renewToken();
-  });
+  /**
+   * A refusal of an old token is shown once the page has the new one: whoever presses again then sends it.
+   * @param {RequestInfo | URL} url
+   * @param {RequestInit} [options]
+   */
+  const fetchAged = async (url, options) => {
+    const response = await fetch(url, options);
+    if (response.status === 403 && isAged(await response.clone().text())) await renewToken().catch(() => false);
+    return response;
+  };
 
   /**
    * JSON to and from the server. A session that has ended leads to the login.
@@ -147,8 +153,10 @@
   };
 
   document.addEventListener("htmx:config:request", (event) => {
-    const request = event.detail.ctx.request;
-    if (!["GET", "HEAD"].includes(request.method.toUpperCase())) request.headers["X-CSRF-Token"] = csrfToken();
+    const { ctx } = event.detail;
+    if (["GET", "HEAD"].includes(ctx.request.method.toUpperCase())) return;
+    ctx.request.headers["X-CSRF-Token"] = csrfToken();
+    ctx.fetch = fetchAged;
   });
 
   document.addEventListener("click", (event) => {

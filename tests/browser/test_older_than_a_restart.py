@@ -15,9 +15,6 @@ WINDOW: dict[str, Any] = {"viewport": WIDE}
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
-TOKEN = 'meta[name="csrf-token"]'
-
-
 async def test_after_a_change_of_the_secret_open_pages_go_on(
     settings: Settings, database_roles: None, chromium: Browser
 ) -> None:
@@ -32,7 +29,6 @@ async def test_after_a_change_of_the_secret_open_pages_go_on(
         await board.get_by_role("button", name="Cancel").first.click()
         dialog = board.get_by_role("dialog")
         await dialog.get_by_label("In your own words").fill("The oven is broken")
-        before = await board.locator(TOKEN).get_attribute("content") or ""
         await people.goto(f"{url}/users")
         await people.locator("#name").fill("Bob of the night shift")
         await policy.goto(f"{url}/policy")
@@ -42,7 +38,6 @@ async def test_after_a_change_of_the_secret_open_pages_go_on(
         await dialog.get_by_role("button", name="Cancel the order").click()
         await expect(dialog.get_by_role("alert")).to_contain_text("older than a restart")
         await expect(dialog.get_by_label("In your own words")).to_have_value("The oven is broken")
-        await expect(board.locator(TOKEN)).not_to_have_attribute("content", before)
         await dialog.get_by_role("button", name="Cancel the order").click()
         await expect(dialog).to_be_hidden()
         await expect(board.locator("#page")).to_contain_text("The oven is broken")

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from server.store.connections import Pool
 from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.conftest import SECRET, Node, StartNode
@@ -146,3 +147,12 @@ def problem() -> Check:
         return body
 
     return check
+
+
+async def have_waited(pool: Pool, statements: int, for_longer_than: str) -> bool:
+    """Whether so many statements of this database wait for an advisory lock, each for longer than that interval."""
+    waiting = """
+        SELECT count(*) FROM pg_locks
+        WHERE locktype = 'advisory' AND NOT granted AND clock_timestamp() - waitstart > $1::text::interval
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    return int(await pool.fetchval(waiting, for_longer_than)) == statements

@@ -14,7 +14,7 @@ from server.store.jobs.erasing import ALONE, erase_due, run_erasing
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
 from tests.waiting import until
-from tests.web.conftest import DROPOFF, Check, Site
+from tests.web.conftest import DROPOFF, Check, Site, have_waited
 from tests.web.test_refusals import TABLES
 
 PHONE = "+49 (30) 555-0142"
@@ -344,12 +344,7 @@ async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(
 
         requests = [asyncio.create_task(erase()) for _ in range(2)]
 
-        async def all_wait() -> bool:
-            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            return int(await pool.fetchval(waiting)) == len(requests)
-
-        await until(all_wait)
-        await asyncio.sleep(0.9)
+        await until(lambda: have_waited(pool, len(requests), "900 ms"))
         await connection.execute("SELECT pg_advisory_unlock_all()")
     answers = [await request for request in requests]
     assert sorted(answer["deliveries"] for answer in answers) == [0, 4]

@@ -6,6 +6,7 @@ declare global {
   /** `response` is missing if no answer came. */
   interface HtmxContext {
     request: { method: string; headers: Record<string, string> };
+    fetch?: typeof fetch;
     response?: Response;
     text?: string;
     sourceElement: Element | null;
