@@ -14,7 +14,6 @@ from piccolo.engine.postgres import PostgresEngine
 
 from server.store.connections import Connection
 from server.store.primary import DATABASE_ERRORS, POOLED, Servers, one_line, place
-from server.store.rows import LOCK_AND_READ_FUNCTION
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
 
@@ -232,13 +231,7 @@ class Database(PostgresEngine):
         """A new connection for the write path, configured to give up soon. Raises what asyncpg raises, OSError
         or TimeoutError; the caller closes it.
         """
-        connection = await self._connect(WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
-        try:
-            await connection.execute(LOCK_AND_READ_FUNCTION)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
+        return await self._connect(WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
 
     async def connect_for_outbox(self) -> Connection:
         """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""

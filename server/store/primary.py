@@ -40,8 +40,7 @@ asyncpg raises InternalClientError when the server has ended the session but has
 
 _FIT: Final = """
 SELECT current_setting('server_encoding'), quote_ident(current_schema()), current_setting('search_path'),
-       quote_ident(current_user), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
-       quote_ident(current_database()), has_database_privilege(current_database(), 'TEMPORARY')"""
+       quote_ident(current_user), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"""
 _CLOCK: Final = """
 SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"""
 
@@ -109,15 +108,13 @@ async def unusable(connection: Connection, *, to_migrate: bool) -> str | None:
     """What is wrong with the database or the role's rights, and what to do; None if nothing is. Raises what the
     database raises.
     """
-    encoding, schema, path, role, may_create, name, may_have_temporary = await connection.fetchrow(_FIT)
+    encoding, schema, path, role, may_create = await connection.fetchrow(_FIT)
     if encoding != "UTF8":
         return f"the database has the encoding {encoding}: create it with ENCODING 'UTF8'"
     if schema is None:
         return f"no schema of the search_path ({path}) exists: ALTER ROLE {role} RESET search_path"
     if to_migrate and not may_create:
         return f"the role may not create tables: GRANT CREATE ON SCHEMA {schema} TO {role}"
-    if not may_have_temporary:
-        return f"the role may not create temporary functions: GRANT TEMPORARY ON DATABASE {name} TO {role}"
     return None
 
 

@@ -184,10 +184,6 @@ async def test_the_doctor_names_the_rights_that_are_missing(settings: Settings, 
             ["REVOKE CREATE ON SCHEMA public FROM public"],
             "the role may not create tables: GRANT CREATE ON SCHEMA public TO {role}",
         ),
-        (
-            ["GRANT CREATE ON SCHEMA public TO public", "REVOKE TEMPORARY ON DATABASE {database} FROM public"],
-            "the role may not create temporary functions: GRANT TEMPORARY ON DATABASE",
-        ),
         (["REVOKE CONNECT ON DATABASE {database} FROM public"], "GRANT CONNECT ON DATABASE"),
     ],
 )
