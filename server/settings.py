@@ -37,7 +37,8 @@ P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC
 """The order of the curve; private keys are smaller."""
 
 ON_SCREEN: Final = (
-    "company_name", "time_zone", "public_url", "map_tiles", "map_attribution", "report_at", "report_recipients",
+    "company_name", "dispatch_phone", "time_zone", "public_url", "map_tiles", "map_attribution",
+    "report_at", "report_recipients",
 )  # fmt: skip
 """The settings that admins can change on the screens *Set up* and *Day report*, unless the environment or a file sets
 them.

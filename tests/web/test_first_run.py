@@ -40,7 +40,7 @@ async def test_the_checklist_checks_itself(site: Site) -> None:
     board = (await ada.see("/board")).text
     assert "h-setup" not in board
     left = parse(board).one("p", class_="setup-left").text
-    assert "Set up 5 steps to do: Company · Time zone · Public address · Map" in left
+    assert "Set up 6 steps to do: Company · Phone of dispatch · Time zone · Public address · Map" in left
     saved = await ada.send("/start/settings", form="map", source="none")
     assert saved.headers["location"] == "/start", saved.text
     assert (await done(ada))["Map"], "somebody has decided so"
@@ -64,7 +64,7 @@ async def test_settings_of_an_installation_are_known(node: StartNode) -> None:
         assert "CALLBOARD_TIME_ZONE of the server’s settings is in force." in seen
         ada = await logged_in(site, "Ada", "admin")
         forms = [one["value"] for one in parse((await ada.see("/start")).text).every("input", name="form")]
-        assert forms == ["company", "rules"]
+        assert forms == ["company", "dispatch-phone", "rules"]
         refused = await ada.send("/start/settings", form="time-zone", time_zone="Asia/Tokyo")
         assert (refused.status_code, "Asia/Tokyo" in (await ada.see("/start")).text) == (422, False)
     finally:
@@ -81,6 +81,7 @@ async def test_the_checklist_sets_settings_on_every_node_at_once(node: StartNode
         before = await board.page()
         for form, fields in {
             "company": {"company_name": "Roma & Söhne"},
+            "dispatch-phone": {"dispatch_phone": " +49 (0)30 90-18 20 "},
             "time-zone": {"time_zone": "Asia/Tokyo"},
             "address": {"public_url": "https://board.roma.example"},
             "map": {"source": "osm"},
@@ -88,14 +89,15 @@ async def test_the_checklist_sets_settings_on_every_node_at_once(node: StartNode
             sent = await ada.send("/start/settings", form=form, **fields)
             assert sent.headers["location"] == "/start", sent.text
         assert await done(ada) == await done(ada) | {
-            "Company": True, "Time zone": True, "Public address": True, "Map": True,
+            "Company": True, "Phone of dispatch": True, "Time zone": True, "Public address": True, "Map": True,
         }  # fmt: skip
         page = (await ada.see("/start")).text
-        assert (page.count("Ada set this here."), "Roma &amp; Söhne" in page) == (4, True)
+        assert (page.count("Ada set this here."), "Roma &amp; Söhne" in page) == (5, True)
         await until(lambda: other.settings.map_tiles)
         seen = await olga.see("/board")
         assert "Roma &amp; Söhne" in seen.text
         assert "https://tile.openstreetmap.org" in seen.headers["content-security-policy"]
+        assert parse((await there.nobody.get("/driver")).text).one(id="call-dispatch")["href"] == "tel:+4930901820"
         assert "Times are in Asia/Tokyo." in (await olga.see("/account")).text
         link = (await there.alice.post(f"/drivers/{dan.id}/invitation")).json()["url"]
         assert link.startswith("https://board.roma.example/driver#")
@@ -216,6 +218,8 @@ async def test_mail_and_address_search_are_steps(node: StartNode) -> None:
 NONSENSE: list[tuple[str, dict[str, str], str]] = [
     ("company", {"company_name": "x" * 101}, "Write a name"),
     ("company", {"company_name": " "}, "Write a name"),
+    ("dispatch-phone", {"dispatch_phone": "call Olga"}, "Write a phone number such as"),
+    ("dispatch-phone", {"dispatch_phone": "1" * 41}, "Write a phone number such as"),
     ("time-zone", {"time_zone": "Europe/Atlantis"}, "Choose a time zone"),
     ("time-zone", {"time_zone": "../../etc/passwd"}, "Choose a time zone"),
     ("time-zone", {}, "Choose a time zone"),

@@ -17,6 +17,7 @@ from litestar.response.base import ASGIResponse
 from markupsafe import Markup
 
 from server.board.templates import environment
+from server.contract.phones import dialled
 from server.dispatch.money import EXPONENTS
 from server.paths import STATIC
 from server.texts.catalogues import DRIVER, direction, page_texts, translations, worker_texts
@@ -58,9 +59,13 @@ def _page(zone_name: str, language: str, dispatch_phone: str, root: str) -> tupl
         zone=zone_name,
         texts=_texts(language),
         minor_units=MINOR_UNITS,
-        dispatch_call=f"tel:{quote(re.sub(r'[ ()/.-]', '', dispatch_phone), safe='+*,;')}" if dispatch_phone else None,
+        dispatch_call=_call_to(dispatch_phone) if dispatch_phone else None,
     ).encode()
     return body, gzip.compress(body, 6, mtime=0)
+
+
+def _call_to(phone: str) -> str:
+    return f"tel:{quote(re.sub(r'[ ()/.-]', '', dialled(phone)), safe='+*,;')}"
 
 
 def _texts(language: str) -> Markup:

@@ -49,9 +49,10 @@ START: Final = "/start"
 OPEN_STREET_MAP: Final = "https://tile.openstreetmap.org/{z}/{x}/{y}.png"
 OPEN_STREET_MAP_ATTRIBUTION: Final = "© OpenStreetMap contributors"
 ATTRIBUTION_LIMIT: Final = 200
-COMPANY, TIME_ZONE, ADDRESS, MAP = "company", "time-zone", "address", "map"
+COMPANY, PHONE, TIME_ZONE, ADDRESS, MAP = "company", "dispatch-phone", "time-zone", "address", "map"
 FORMS: Final = {
     COMPANY: ("company_name",),
+    PHONE: ("dispatch_phone",),
     TIME_ZONE: ("time_zone",),
     ADDRESS: ("public_url",),
     MAP: ("map_tiles", "map_attribution"),
@@ -148,6 +149,14 @@ async def steps_of(
             said("Company"),
             said("The name of your company is at the top of the screens."),
             **_form(request, COMPANY, typed, problem),
+        ),
+        SetupStep(
+            node.known_settings.origin("dispatch_phone") != "default",
+            said("Phone of dispatch"),
+            said("Drivers call {phone} with one tap on their phones.", phone=settings.dispatch_phone)
+            if settings.dispatch_phone
+            else said("With it, drivers call you with one tap on their phones. Without it they have no such button."),
+            **_form(request, PHONE, typed, problem),
         ),
         SetupStep(
             node.known_settings.origin("time_zone") != "default",
@@ -358,6 +367,7 @@ def _mistake(node: Node, values: dict[str, str], *, source: str) -> str | None:
     """What is wrong with the values, in a sentence."""
     texts = {
         "company_name": said("Write a name with at most 100 characters."),
+        "dispatch_phone": said("Write a phone number such as +49 30 901820."),
         "time_zone": said("Choose a time zone of the list."),
         "map_tiles": said("Write an address such as https://tiles.example.com/{z}/{x}/{y}.png."),
     }
