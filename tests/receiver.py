@@ -40,13 +40,17 @@ class Heard:
 
 
 class Receiver:
-    """Answers 200 by default. `answers` are used up first, one a request; `hold` keeps requests waiting."""
+    """Answers 200 by default. `answers` are used up first, one a request; `hold` keeps requests waiting.
+
+    With `quotes`, an answer has what the request said.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
         self.answers: list[int] = []
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.quotes = False
         self.hold: asyncio.Event | None = None
         self.waiting = 0
         self.most_waiting = 0
@@ -92,7 +96,7 @@ class Receiver:
                     self.waiting -= 1
                 status = self.answer_to(heard)
                 more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-                shown = b"as you wish" if status < 300 else b"not\nlike this"
+                shown = b"as you wish" if status < 300 else body if self.quotes else b"not\nlike this"
                 head = f"HTTP/1.1 {status} Whatever\r\n{more}Content-Length: {len(shown)}\r\n\r\n"
                 writer.write(head.encode() + shown)
                 await writer.drain()

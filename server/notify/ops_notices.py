@@ -15,7 +15,7 @@ from server.contract.notices import is_for_ops
 from server.contract.views import to_json
 from server.lease import Lease
 from server.notify.call_rounds import Calls, retry_seconds
-from server.notify.sender import Sender
+from server.notify.sender import Sender, without_answer
 from server.store.connections import Pool
 from server.store.queues.ops_notices import ToSend, claim_notices, record_notice, show_notices
 
@@ -70,7 +70,9 @@ class OpsNotices:
         NOTICES.labels(result.outcome).inc()
         last = notice.attempt >= TRIES
         if result.error is not None:
-            log.warning("notice_not_sent", noticeId=notice.id, attempt=notice.attempt, reason=result.error)
+            log.warning(
+                "notice_not_sent", noticeId=notice.id, attempt=notice.attempt, reason=without_answer(result.error)
+            )
         again = max(retry_seconds(notice.attempt), result.retry_after or 0.0)
         await record_notice(self._pool, notice, result.error, None if last else again)
 

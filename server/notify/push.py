@@ -29,7 +29,7 @@ from server.notify.push_message import (
     push_headers,
     topic_of,
 )
-from server.notify.sender import Result, Sender
+from server.notify.sender import Result, Sender, without_answer
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.connections import Pool
@@ -183,9 +183,9 @@ class Push:
         if result.error is None:
             log.info("push_sent", **ids, attempt=notice.attempt, ms=result.ms)
         elif failed:
-            log.warning("push_failed", **ids, attempt=notice.attempt, reason=result.error)
+            log.warning("push_failed", **ids, attempt=notice.attempt, reason=without_answer(result.error))
         else:
-            log.info("push_attempt_failed", **ids, attempt=notice.attempt, reason=result.error)
+            log.info("push_attempt_failed", **ids, attempt=notice.attempt, reason=without_answer(result.error))
 
 
 def moot(notice: NoticeToSend, seconds_left: float) -> str | None:

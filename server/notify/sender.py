@@ -191,6 +191,11 @@ def _line(error: BaseException) -> str:
     return said or type(error).__name__
 
 
+def without_answer(error: str) -> str:
+    """An error of a `Result` for the log: of an answer its status, since its text can quote what was sent."""
+    return error.partition(":")[0] if error.startswith("answered ") else error
+
+
 def _retry_after(value: bytes) -> float | None:
     """Seconds, or the time until a date of HTTP."""
     try:

@@ -21,7 +21,7 @@ from server.contract.commit import Committed
 from server.ids import new_id
 from server.lease import Lease
 from server.notify.call_rounds import Calls, retry_seconds
-from server.notify.sender import Result, Sender
+from server.notify.sender import Result, Sender, without_answer
 from server.notify.webhook_signature import webhook_body, webhook_headers
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
@@ -326,7 +326,8 @@ class Outbox:
     ) -> None:
         attempt = Attempt(at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
-        outcome = MessageOutcome(message.id, message.attempt, attempt, again, hasten and result.error is None)
+        hasten = hasten and result.error is None
+        outcome = MessageOutcome(message.id, message.attempt, attempt, again, hasten, message.body)
         group.unrecorded += 1
         self._outcomes.append((line, group, outcome))
         self._calls.wake()
@@ -388,7 +389,7 @@ def _settle(group: MessageGroup, outcome: MessageOutcome, *, parked: bool) -> No
         "webhookId": group.messages[0].webhook_id,
         "messageId": outcome.message_id,
         "attempt": outcome.number,
-        "reason": outcome.attempt.error,
+        "reason": without_answer(outcome.attempt.error or ""),
     }
     if parked:
         PARKED.inc()

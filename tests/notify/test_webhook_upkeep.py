@@ -13,7 +13,7 @@ from server.store.queues.webhook_queue import read_backlog
 from tests.notify.conftest import a_webhook, cancel, log_of
 from tests.receiver import Receiver
 from tests.waiting import until
-from tests.web.conftest import Check, Site
+from tests.web.conftest import DROPOFF, Check, Site
 
 
 async def status_of(site: Site, webhook: dict[str, Any]) -> dict[str, Any]:
@@ -207,3 +207,42 @@ async def test_what_a_person_sends_again_does_not_wait_out_a_pause(site: Site, r
     await site.ada.post(f"/admin/webhook-deliveries/{message['id']}/redeliver")
     await receiver.messages(1)
     await until(lambda: webhook["id"] not in outbox._pauses)
+
+
+async def test_an_answer_that_quotes_an_order_erased_meanwhile_is_nowhere(
+    site: Site, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is it in the log, which also has what was refused before the erasing."""
+    webhook = await a_webhook(site, receiver, "delivery.created", "delivery.cancelled")
+    receiver.quotes, receiver.hold, receiver.status = True, asyncio.Event(), 422
+    delivery = await site.delivery(dropoff={**DROPOFF, "name": "Zoe Quill", "phone": "030 5550142"})
+    await cancel(site, delivery)
+    [created] = await receiver.messages(1)
+    assert b"Zoe Quill" in created.body
+    erased = await site.ada.post("/admin/privacy/erase", json={"phone": "030 5550142"})
+    assert (erased.json()["deliveries"], erased.json()["webhooks"] > 0) == (1, True)
+    receiver.hold.set()
+    await until(lambda: len(receiver.heard) > 2)
+    assert not any(b"Zoe Quill" in heard.body for heard in receiver.heard[1:])
+    errors = [item["lastError"] for item in await log_of(site, webhook) if item["lastError"]]
+    assert any(error.startswith("answered 422") for error in errors)
+    pool = site.node.app.state.node.database.pool
+    for table in ("webhook_deliveries", "webhook_attempts"):
+        assert await pool.fetchval(f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%Zoe Quill%'") == 0
+    said = capsys.readouterr()
+    assert "webhook_attempt_failed" in said.out + said.err
+    assert "Zoe Quill" not in said.out + said.err
+
+
+async def test_the_log_has_no_text_of_an_answer(
+    site: Site, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook = await a_webhook(site, receiver, "delivery.created")
+    receiver.quotes, receiver.answers = True, [422]
+    await site.delivery(dropoff={**DROPOFF, "name": "Zoe Quill"})
+    await receiver.messages(2)
+    [message] = await log_of(site, webhook)
+    assert message["status"], message
+    said = capsys.readouterr()
+    assert "'answered 422'" in (said.out + said.err) or '"answered 422"' in (said.out + said.err), said.out
+    assert "Zoe Quill" not in said.out + said.err

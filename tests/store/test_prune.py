@@ -181,6 +181,29 @@ async def test_only_finished_rows_past_their_retention_are_deleted(
     assert await count(pool, "events", f"delivery_id = '{seen}'") == 0
 
 
+async def test_what_begins_anew_between_the_look_and_the_lock_is_kept(
+    database: Database, pool: Any, apart: Any, settings: Settings, quick: None
+) -> None:
+    """Another node tries a failed delivery again, and a late report comes, just after the look."""
+    await history(apart, offers=150, days=2)
+    now = await pool.fetchval("SELECT now()") + 500 * DAY
+    again, touched, over = [str(row[0]) for row in await pool.fetch("SELECT id FROM deliveries ORDER BY id LIMIT 3")]
+    meanwhile = f"""
+    UPDATE deliveries SET status = 'READY', unassigned_since = now(), accepted_offer_id = NULL WHERE id = '{again}';
+    INSERT INTO events (at, type, actor_type, delivery_id, data)
+    VALUES (before, 'delivery.late_report', 'system', '{touched}', '{{}}');
+    last_id :="""
+    function = await apart.fetchval("SELECT pg_get_functiondef('remove_deliveries'::regproc)")
+    assert function.count("last_id :=") == 1
+    await apart.execute(function.replace("last_id :=", meanwhile))
+    await prune(database, settings, now=now)
+    left = [str(row[0]) for row in await pool.fetch("SELECT id FROM deliveries ORDER BY id")]
+    assert left == [again, touched]
+    assert over not in left
+    assert await count(pool, "events", f"delivery_id = '{again}'") > 1
+    await apart.execute(function)
+
+
 async def test_what_somebody_works_on_is_left_for_another_time(
     database: Database, pool: Any, apart: Any, settings: Settings, quick: None
 ) -> None:

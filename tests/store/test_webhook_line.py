@@ -3,6 +3,7 @@
 Counted are the pages that a statement touches, with plans that were made while the tables were empty.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from server.store.queues.webhook_queue import (
     record,
     release,
 )
+from tests.waiting import until
 
 ROOM: Final = 32
 SHORT, LONG = 600, 20_000
@@ -38,7 +40,7 @@ SELECT gen_random_uuid(), $1::text::uuid, md5('delivery ' || n / 600 * 100 + n %
 FROM generate_series(1, $2::int) AS n"""
 PREPARE: Final = f"""
 PREPARE counted_claim (text, int, text[], int[], timestamptz[], text[], text[]) AS {CLAIM};
-PREPARE counted_record (text[], int[], timestamptz[], int[], int[], text[], float8[], boolean[]) AS {RECORD}"""
+PREPARE counted_record (text[], int[], timestamptz[], int[], int[], text[], float8[], boolean[], bytea[]) AS {RECORD}"""
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ async def counted_record(connection: Any, ids: list[str], error: str) -> int:
     names, number = ", ".join(f"'{one}'" for one in ids), len(ids)
     values = (
         ("1", "int"), ("now()", "timestamptz"), ("200", "int"), ("5", "int"), (error, "text"), ("60", "float8"),
-        ("true", "boolean"),
+        ("true", "boolean"), ("''::bytea", "bytea"),
     )  # fmt: skip
     arrays = ", ".join(f"array_fill({value}::{kind}, ARRAY[{number}])" for value, kind in values)
     await connection.execute("BEGIN")
@@ -110,7 +112,7 @@ def messages(claimed: Claim, webhook_id: str) -> list[list[str]]:
 
 
 def said(message: DueMessage, error: str | None = None, again: float = 60.0, *, hasten: bool = False) -> MessageOutcome:
-    return MessageOutcome(message.id, message.attempt, Attempt(message.at, 200, 5, error), again, hasten)
+    return MessageOutcome(message.id, message.attempt, Attempt(message.at, 200, 5, error), again, hasten, message.body)
 
 
 async def test_a_long_line_costs_a_claim_and_a_record_no_more_than_a_short_one(connection: Any) -> None:
@@ -195,6 +197,27 @@ async def test_an_attempt_is_recorded_once_however_often_it_is_said(connection: 
     row = await connection.fetchrow("SELECT attempts, delivered_at, last_error FROM webhook_deliveries")
     assert tuple(row) == (1, None, "answered 500")
     assert await connection.fetchval("SELECT count(*) FROM webhook_attempts") == 1
+
+
+@pytest.mark.parametrize(("body", "kept"), [("erased", "answered 422"), ("", "answered 422: no Zoe here")])
+async def test_an_answer_to_a_body_that_was_erased_meanwhile_is_not_kept(
+    connection: Any, database_url: str, body: str, kept: str
+) -> None:
+    """Even if the erasing is committed only while the answer is recorded."""
+    webhook_id = await a_webhook(connection)
+    message_id = await a_message(connection, webhook_id, "soup")
+    ((_, (message,)),) = (await ours(connection)).lines[webhook_id].groups
+    await connection.execute("SET lock_timeout = 0")
+    waits = await connection.fetchval("SELECT pg_backend_pid()")
+    erasing = await Database(database_url).connect_for_privacy()
+    async with erasing.transaction():
+        await erasing.execute("UPDATE webhook_deliveries SET body = $2 WHERE id = $1", message_id, body)
+        recording = asyncio.create_task(record(connection, [said(message, "answered 422: no Zoe here")]))
+        await until(lambda: erasing.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1", waits))
+    assert await recording == {message_id: False}
+    await erasing.close()
+    for answer in ("SELECT last_error FROM webhook_deliveries", "SELECT error FROM webhook_attempts"):
+        assert await connection.fetchval(answer) == kept
 
 
 async def test_what_was_tried_for_a_day_is_parked_and_lets_the_next_go(connection: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from operator import itemgetter
 from typing import Final
 
@@ -88,15 +89,18 @@ SELECT o.id, extract(epoch FROM o.sender_until - statement_timestamp())::float8,
 FROM lines o LEFT JOIN found f ON f.webhook_id = o.id"""  # noqa: S608
 RELEASE: Final = "UPDATE webhooks SET sender = NULL, sender_until = NULL WHERE sender = $1"
 # Only the next attempt may be recorded, and once: of two senders who both believe that a webhook is theirs, only one is
-# heard, and a sender who does not know whether the last statement was committed says the same again.
+# heard, and a sender who does not know whether the last statement was committed says the same again. An answer can
+# quote the body that its receiver got: if that was erased meanwhile, only the status is kept.
 RECORD: Final = f"""
 WITH said AS MATERIALIZED (
     SELECT * FROM unnest($1::text[]::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::text[],
-                         $7::float8[], $8::boolean[])
-        AS s (id, attempt, at, status, ms, error, again, last)),
+                         $7::float8[], $8::boolean[], $9::bytea[])
+        AS s (id, attempt, at, status, ms, error, again, last, sent)),
 done AS (
     UPDATE webhook_deliveries d SET
-        attempts = s.attempt, last_status = s.status, last_error = s.error,
+        attempts = s.attempt, last_status = s.status,
+        last_error = CASE WHEN s.error LIKE 'answered %:%' AND sha256(convert_to(d.body, 'UTF8')) <> s.sent
+                          THEN split_part(s.error, ':', 1) ELSE s.error END,
         delivered_at = CASE WHEN s.error IS NULL THEN statement_timestamp() END,
         next_attempt_at = CASE WHEN s.error IS NULL THEN next_attempt_at
                                ELSE statement_timestamp() + make_interval(secs => s.again) END,
@@ -106,7 +110,7 @@ done AS (
     FROM said s
     WHERE d.id = ANY ($1::text[]::uuid[]) AND d.id = s.id AND d.attempts = s.attempt - 1 AND {STILL_OPEN}
     RETURNING d.id, d.webhook_id, d.key, d.seq, d.next_attempt_at, d.delivered_at, d.parked_at IS NOT NULL AS parked,
-              s.attempt, s.at, s.status, s.ms, s.error, s.last),
+              s.attempt, s.at, s.status, s.ms, d.last_error AS error, s.last),
 tried AS (
     INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, status, ms, error)
     SELECT id, webhook_id, attempt, at, status, ms, error FROM done),
@@ -201,8 +205,8 @@ class Claim(Struct, frozen=True):
 
 
 class MessageOutcome(Struct, frozen=True):
-    """The result of the `number`th attempt for a message. If it failed, the next attempt is in some seconds. With
-    `hasten`, the messages behind it with the same key become due.
+    """The result of the `number`th attempt for a message with this `body`. If it failed, the next attempt is in some
+    seconds. With `hasten`, the messages behind it with the same key become due.
     """
 
     message_id: str
@@ -210,6 +214,7 @@ class MessageOutcome(Struct, frozen=True):
     attempt: Attempt
     retry_seconds: float
     hasten: bool
+    body: str
 
 
 class Undelivered(Struct, frozen=True):
@@ -287,6 +292,7 @@ async def record(connection: Connection, outcomes: Sequence[MessageOutcome]) -> 
         [one.attempt.error for one in outcomes],
         [one.retry_seconds for one in outcomes],
         [one.hasten for one in outcomes],
+        [None if one.attempt.error is None else sha256(one.body.encode()).digest() for one in outcomes],
         timeout=OUTBOX_TIMEOUT_SECONDS,
     )
     return {row[0]: row[1] for row in rows}
