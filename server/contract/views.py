@@ -196,7 +196,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
 
     `failureReason` says why a waiting delivery has no driver, `restorableUntil` until when a cancelled one can be
     restored. `estimatedAssignmentAt` is when a waiting delivery gets a driver: null if nobody can get it, and in
-    webhooks and in the answer that creates the delivery, which do not estimate it.
+    webhooks and in the answer that creates the delivery, which do not estimate it. A test order has `test`: true.
     """
 
     id: str
@@ -242,6 +242,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     failure_reason: str | None
     restorable_until: str | None
     pin: str | UnsetType | None = UNSET
+    test: bool | UnsetType = UNSET
 
 
 class LocationView(Struct, frozen=True, rename="camel"):
@@ -439,6 +440,7 @@ def delivery_view(
         failure_reason=d.unassigned.failure_reason if d.status == "READY" and d.unassigned is not None else None,
         restorable_until=instant_or_none(restorable_until(d)) if d.status == "CANCELLED" else None,
         pin=details.pin if with_pin or details.pin is None else UNSET,
+        test=details.test or UNSET,
     )
 
 

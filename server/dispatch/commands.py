@@ -29,7 +29,7 @@ class CreateDelivery(Struct, frozen=True):
 
     If `zone` is None, the shapes of the zones decide. `fingerprint` finds a repeat quickly; if it differs,
     dispatch/sameness.py compares the meaning. `spare_pin` is the PIN if the delivery requires one and the order has
-    none.
+    none. `test` marks a test order, which no report counts.
     """
 
     delivery_id: str
@@ -53,6 +53,7 @@ class CreateDelivery(Struct, frozen=True):
     pin: str | None = None
     tip_cents: int | None = None
     spare_pin: str | None = None
+    test: bool = False
 
 
 class ChangeDelivery(Struct, frozen=True):

@@ -96,9 +96,10 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
 
 
 def _details(command: c.CreateDelivery) -> OrderDetails:
-    if not command.proof_required and command.pin is None:
+    if not command.proof_required and command.pin is None and not command.test:
         return NO_DETAILS
-    return OrderDetails(command.proof_required, _pin(command.pin, command.proof_required, command.spare_pin))
+    pin = _pin(command.pin, command.proof_required, command.spare_pin)
+    return OrderDetails(command.proof_required, pin, test=command.test)
 
 
 def _pin(pin: str | None, required: tuple[ProofKind, ...], spare: str | None) -> str | None:

@@ -71,7 +71,7 @@ class AddOn(Struct, frozen=True, rename="camel"):
 
 class OfferPayload(Struct, frozen=True, rename="camel"):
     """The data of an offer for its driver: the road to the pickup in km, whole minutes to the pickup, and the earning
-    in minor units. `addOn` is there if the driver already has a delivery.
+    in minor units. `addOn` is there if the driver already has a delivery, `test` if it is a test order.
 
     Of the contacts it has only the name at the pickup. Notes, phones and the name at the drop-off come with the
     assignment.
@@ -89,6 +89,7 @@ class OfferPayload(Struct, frozen=True, rename="camel"):
     requirements: tuple[str, ...] = ()
     estimated_trip_km: float = 0.0
     add_on: AddOn | UnsetType = UNSET
+    test: bool | UnsetType = UNSET
 
 
 class Offer(Struct):
@@ -212,7 +213,8 @@ class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Rare fields of a delivery, stored as one JSON document.
 
     `proof_required` is the required proof of the handover; `pin` has four digits; `store` is the original pickup, if
-    `pickup` is now where a driver left the goods; `checked`: ops assigned it in spite of its `warnings`.
+    `pickup` is now where a driver left the goods; `checked`: ops assigned it in spite of its `warnings`; `test`: a test
+    order, which no report counts.
     """
 
     proof_required: tuple[ProofKind, ...] = ()
@@ -220,6 +222,7 @@ class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
     warnings: tuple[WarningCode, ...] = ()
     checked: bool = False
     store: Place | None = None
+    test: bool = False
 
 
 class Risk(Struct, frozen=True):

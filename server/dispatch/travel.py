@@ -145,4 +145,5 @@ def offer_payload(
         requirements=delivery.requirements,
         estimated_trip_km=round(trip, 2),
         add_on=added.add_on if added is not None else UNSET,
+        test=delivery.details.test or UNSET,
     )

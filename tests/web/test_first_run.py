@@ -1,5 +1,13 @@
 """The checklist of a new installation: what it says is done, and the test order."""
 
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from server.store.reads.insight_estimates import read_errors
+from server.store.reads.insights import read_groups
+from server.store.reads.zone_numbers import read_zone_numbers
 from tests.conftest import StartNode
 from tests.waiting import until
 from tests.web.conftest import Site
@@ -283,6 +291,72 @@ async def test_a_test_order_is_placed_near_a_driver_who_can_take_it(site: Site) 
     assert placed.status_code == 303
     delivery_id = placed.headers["location"].removeprefix("/board/deliveries/")
     assert (await dan.offer())["deliveryId"] == delivery_id
+
+
+async def test_a_test_order_counts_nowhere_and_says_what_it_is(node: StartNode) -> None:
+    now = datetime.now(UTC)
+    zone = f"Etc/GMT{now.hour - 12:+d}"  # it is noon
+    site = Site(await node(time_zone=zone, webhooks_allow_private=True))
+    try:
+        olga = await logged_in(site, "Olga", "ops")
+        hook = await site.ada.post("/admin/webhooks", json={"url": "http://127.0.0.1:9/"})
+        dan = await site.driver("Dan", at_work=True)
+        placed = await olga.send("/start/test-order")
+        delivery_id = placed.headers["location"].removeprefix("/board/deliveries/")
+        offer = await dan.offer()
+        assert (offer["payload"]["test"], offer["payload"]["estimatedEarningCents"]) == (True, 0)
+        job = (await dan.post(f"/offers/{offer['id']}/accept")).json()["assignment"]
+        for step in ("pickup", "complete"):
+            assert (await dan.post(f"/assignments/{job['id']}/{step}")).status_code == 200
+        bodies = await site.node.app.state.node.database.pool.fetch("SELECT body::text FROM webhook_deliveries")
+        assert hook.status_code == 201
+        about_it = [body for row in bodies if "delivery" in (body := json.loads(row[0])["data"])]
+        assert {body["type"] for body in about_it} >= {"delivery.created", "offer.accepted", "delivery.delivered"}
+        assert all(body["delivery"]["test"] is True for body in about_it)
+
+        numbers = (await dan.get("/numbers")).json()["today"]
+        assert (numbers["deliveries"], numbers["pay"]) == (0, [])
+        day = str(datetime.now(ZoneInfo(zone)).date())
+        stores = (await olga.see(f"/report/stores.csv?day={day}")).text.splitlines()
+        assert len(stores) == 2, "the headings and the total"
+        assert stores[1].startswith(",0,0,")
+        stats = (await site.ada.get("/admin/stats")).json()
+        assert (stats["offersSent"], stats["accepted"], stats["deliveriesCreated"]) == (0, 0, 0)
+        window = now - timedelta(hours=1), now + timedelta(hours=1), None, "UTC"
+        pool = site.node.app.state.node.database.pool
+        assert (await read_groups(pool, *window), await read_errors(pool, *window)) == ([], [])
+        assert (await read_zone_numbers(pool, 60)) == []
+        answers = parse((await olga.see(f"/board/drivers/{dan.id}")).text)
+        assert "no offers yet" in answers.text
+
+        assert (await site.vic.get(f"/deliveries/{delivery_id}")).json()["test"] is True
+        assert "no report counts it" in (await olga.see(f"/board/deliveries/{delivery_id}")).text
+        listed = parse((await olga.see("/orders")).text)
+        assert listed.one("section", **{"aria-labelledby": "orders-title"}).one("span", class_="tag").text == "Test"
+        other = await site.delivery()
+        assert "test" not in other
+        assert "test" not in (await dan.offer())["payload"]
+    finally:
+        await site.close()
+
+
+async def test_a_test_order_is_in_the_language_of_the_drivers(site: Site) -> None:
+    olga = await logged_in(site, "Olga", "ops")
+    await site.driver("Dan", at_work=True)
+    olga.client.headers["Accept-Language"] = "de-AT,de;q=0.9,en;q=0.5"
+
+    async def placed() -> dict[str, Any]:
+        sent = await olga.send("/start/test-order")
+        found = await site.vic.get(sent.headers["location"].removeprefix("/board"))
+        order: dict[str, Any] = found.json()
+        return order
+
+    order = await placed()
+    assert (order["storeName"], order["pickup"]["address"]) == ("Testgesch\u00e4ft", "500 m vom Fahrer entfernt")
+    assert order["notes"] == "Das ist ein Test. Es gibt keine Ware."
+    policy = (await site.ada.get("/admin/policy")).json()
+    assert (await site.ada.put("/admin/policy", json=policy | {"language": "es"})).status_code == 200
+    assert (await placed())["storeName"] == "Tienda de prueba"
 
 
 async def test_who_only_looks_sees_no_checklist(site: Site) -> None:

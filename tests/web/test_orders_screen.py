@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -51,9 +52,12 @@ async def test_scheduled_orders_are_ahead_and_can_be_dispatched_now(site: Site) 
 
 async def test_the_results_are_saved_as_a_file_that_runs_nothing(site: Site) -> None:
     dan = await site.driver("=Dan()", at_work=True)
-    done, job = await site.assignment(dan, sellerOrderId="+1", dropoff=DROPOFF | {"address": "@SUM(1)", "name": "Zoë"})
+    anna = DROPOFF | {"address": "@SUM(1)", "name": "Zo\u00eb", "phone": "+49 30 901820", "notes": "=1+1"}
+    done, job = await site.assignment(dan, sellerOrderId="+1", dropoff=anna, tipCents=250, notes="Careful")
     assert (await dan.post(f"/assignments/{job['id']}/complete")).status_code == 200
-    await site.delivery(sellerOrderId="other", storeName="Green Bowl")
+    other = await site.delivery(sellerOrderId="other", storeName="Green Bowl", zone="north")
+    gone = await site.delivery(sellerOrderId="gone", storeName="Green Bowl", zone="north")
+    await site.shop.post(f"/deliveries/{gone['id']}/cancel", json={"reason": "=Nobody wants it"})
     vic = await logged_in(site, "Vic", "viewer")
     link = parse((await vic.see("/orders?q=pizza")).text).one("a", class_="file")
     assert link["href"] == "/orders/file.csv?q=pizza"
@@ -61,22 +65,54 @@ async def test_the_results_are_saved_as_a_file_that_runs_nothing(site: Site) -> 
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.headers["content-disposition"] == 'attachment; filename="callboard-orders.csv"'
     [row] = rows_of(answer.text)
-    assert row["id"] == done["id"]
-    assert (row["sellerOrderId"], row["driver"], row["dropoff.address"]) == ("'+1", "'=Dan()", "'@SUM(1)")
-    assert (row["status"], row["dropoff.name"]) == ("DELIVERED", "Zoë")
-    assert datetime.fromisoformat(row["completedAt"]) >= datetime.fromisoformat(row["createdAt"])
-    assert {row["sellerOrderId"] for row in rows_of((await vic.see("/orders/file.csv")).text)} == {"'+1", "other"}
+    assert row["Id"] == done["id"]
+    assert (row["Order"], row["Driver"], row["Address of the customer"]) == ("'+1", "'=Dan()", "'@SUM(1)")
+    assert (row["State"], row["Name of the customer"], row["Phone of the customer"]) == (
+        "Delivered", "Zo\u00eb", "'+49 30 901820",
+    )  # fmt: skip
+    assert (row["Note about the address"], row["Note for the driver"]) == ("'=1+1", "Careful")
+    assert (row["Tip"], row["Currency"], row["Reason"], row["Test order"]) == ("2.5", "USD", "", "")
+    assert row["Delivered (UTC)"] >= row["Created (UTC)"]
+    rows = {one["Order"]: one for one in rows_of((await vic.see("/orders/file.csv")).text)}
+    assert rows.keys() == {"'+1", "other", "gone"}
+    assert (rows["gone"]["State"], rows["gone"]["Reason"]) == ("Cancelled", "'=Nobody wants it")
+
+    async def searched() -> bool:
+        why = (await site.vic.get(f"/deliveries/{other['id']}")).json()["failureReason"]
+        return bool(why == "no_driver_in_zone")
+
+    await until(searched)
+    rows = {one["Order"]: one for one in rows_of((await vic.see("/orders/file.csv")).text)}
+    assert rows["other"]["Reason"] == "No driver of the zone is at work"
     assert rows_of((await vic.see("/orders/file.csv?q=nothing+like+it")).text) == []
 
 
+async def test_the_file_has_the_times_of_the_company_and_why_a_delivery_failed(node: StartNode) -> None:
+    site = Site(await node(time_zone="Asia/Tokyo"))
+    dan = await site.driver(at_work=True)
+    _, job = await site.assignment(dan)
+    await dan.post(f"/assignments/{job['id']}/pickup")
+    failed = {"reason": "recipient_absent", "note": "@rang twice", "then": "end"}
+    assert (await dan.post(f"/assignments/{job['id']}/failed", failed)).status_code == 200
+    vic = await logged_in(site, "Vic", "viewer")
+    [row] = rows_of((await vic.see("/orders/file.csv")).text)
+    assert (row["State"], row["Reason"], row["Note to the reason"]) == (
+        "Could not be delivered", "Customer not there", "'@rang twice",
+    )  # fmt: skip
+    delivery = (await site.vic.get(f"/deliveries/{row['Id']}")).json()
+    created = datetime.fromisoformat(delivery["createdAt"]).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert row["Created (Asia/Tokyo)"] == f"{created:%Y-%m-%d %H:%M:%S}"
+    await site.close()
+
+
 async def test_the_file_has_every_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.screens.orders.FILE_PAGE", 2)
-    monkeypatch.setattr("server.web.screens.orders.FILE_ROWS", 6)
+    monkeypatch.setattr("server.web.screens.orders_file.FILE_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.orders_file.FILE_ROWS", 6)
     made = [(await site.delivery())["id"] for _ in range(5)]
     vic = await logged_in(site, "Vic", "viewer")
-    assert [row["id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[::-1]
+    assert [row["Id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[::-1]
     made += [(await site.delivery())["id"] for _ in range(3)]
-    assert [row["id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[:1:-1]
+    assert [row["Id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[:1:-1]
 
 
 @pytest.mark.parametrize(

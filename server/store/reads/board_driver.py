@@ -9,6 +9,7 @@ from server.dispatch.driver_runs import place_of
 from server.dispatch.model import Delivery, Place, RunStop
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_as, fetch_one
+from server.store.reads.pay import IS_REAL_OFFER
 from server.store.rows import WORK as WORK_OF_DRIVERS
 from server.store.rows import work_from
 
@@ -29,15 +30,16 @@ LEFT JOIN LATERAL (
           WHERE r.driver_id = a.driver_id AND NOT s ? 'doneAt') x) AS run (stop, stops) ON true
 WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY run.stop, a.created_at"""
 # Found by way of the events, which are indexed by driver. What was withdrawn says nothing about the driver.
-ANSWERS: Final = """
+ANSWERS: Final = f"""
 WITH o AS (
     SELECT status, auto_accepted, driver_response_time_ms AS ms
     FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT 100) e
-    JOIN driver_offers o ON o.id = e.offer_id WHERE status IN ('ACCEPTED', 'REJECTED', 'EXPIRED'))
+    JOIN driver_offers o ON o.id = e.offer_id WHERE status IN ('ACCEPTED', 'REJECTED', 'EXPIRED')
+      AND {IS_REAL_OFFER})
 SELECT count(*), count(*) FILTER (WHERE status = 'ACCEPTED'), count(*) FILTER (WHERE status = 'REJECTED'),
        count(*) FILTER (WHERE status = 'EXPIRED' AND NOT auto_accepted), count(*) FILTER (WHERE auto_accepted),
        avg(ms)::float8
-FROM o"""
+FROM o"""  # noqa: S608
 
 
 class OfferToDriver(Struct, frozen=True):

@@ -10,7 +10,7 @@ from server.ids import first_id_at
 from server.settings import time_zone_of
 from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_as
-from server.store.reads.pay import CENTS, CURRENCY
+from server.store.reads.pay import CENTS, CURRENCY, IS_REAL
 
 CREATED_EARLIER: Final = timedelta(days=31)
 """An order that was created longer before its search began is not counted."""
@@ -30,7 +30,7 @@ LEFT JOIN assignments a ON a.id = (
     WHERE s.delivery_id = d.id AND s.status IN ('COMPLETED', 'FAILED', 'RETURNED')
     ORDER BY s.created_at DESC, s.id DESC LIMIT 1)
 LEFT JOIN driver_offers o ON o.id = a.offer_id
-WHERE d.created_at < $2
+WHERE d.created_at < $2 AND {IS_REAL}
   AND (d.id >= $3 AND d.id < $4 AND d.dispatch_at >= $1 AND d.dispatch_at < $2
     OR d.id >= $5 AND d.id < $4 AND d.dispatch_at < $1 AND d.created_at >= $1)"""  # noqa: S608
 # Their availability at the end of the day is that before the first change after it.

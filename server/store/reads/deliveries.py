@@ -45,6 +45,13 @@ SELECT d.id, (SELECT e.id FROM events e WHERE e.delivery_id = d.id ORDER BY e.id
 FROM unnest($1::text[]::uuid[]) AS d (id)"""
 
 
+CANCELLATIONS: Final = """
+SELECT d.id::text, (
+    SELECT e.data ->> 'reason' FROM events e
+    WHERE e.delivery_id = d.id AND e.type = 'delivery.cancelled' ORDER BY e.id DESC LIMIT 1)
+FROM unnest($1::text[]::uuid[]) AS d (id)"""
+
+
 class TimelineEvent(Struct, frozen=True):
     """What happened to a delivery, and who did it. `data` is JSON."""
 
@@ -96,6 +103,12 @@ def _timeline_event(row: Record) -> TimelineEvent:
 SCHEDULED: Final = f"""{WHOLE}
 FROM (SELECT d.* FROM deliveries d WHERE d.status = 'SCHEDULED' ORDER BY d.dispatch_at, d.id LIMIT $1) d{JOINS}
 ORDER BY d.dispatch_at, d.id"""  # noqa: S608 - constants
+
+
+async def read_cancellations(pool: Pool, delivery_ids: Sequence[str]) -> dict[str, str]:
+    """Why each of these was cancelled, by id. Raises DatabaseAway."""
+    rows = await fetch(pool, CANCELLATIONS, delivery_ids) if delivery_ids else []
+    return {row[0]: row[1] for row in rows if row[1] is not None}
 
 
 async def read_scheduled(pool: Pool, limit: int) -> list[Delivery]:

@@ -10,7 +10,7 @@ from server.dispatch.model import Availability
 from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch_as
-from server.store.reads.pay import CENTS, CURRENCY
+from server.store.reads.pay import CENTS, CURRENCY, IS_REAL
 
 ORDERED_EARLIER: Final = timedelta(days=31)
 """An order that was created longer before its delivery is not counted."""
@@ -24,7 +24,7 @@ FROM (SELECT DISTINCT delivery_id FROM events
 JOIN assignments a ON a.delivery_id = e.delivery_id AND a.driver_id = $1 AND a.status = 'COMPLETED'
 JOIN deliveries d ON d.id = a.delivery_id
 LEFT JOIN driver_offers o ON o.id = a.offer_id
-WHERE a.completed_at >= $2"""  # noqa: S608
+WHERE a.completed_at >= $2 AND {IS_REAL}"""  # noqa: S608
 CHANGES: Final = """
 SELECT d.availability, h."timestamp", h.from_state, h.to_state
 FROM drivers d LEFT JOIN driver_availability_history h ON h.driver_id = d.id AND h."timestamp" >= $2

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from server.store.connections import Pool
 from server.store.reads.insights import read_counts
+from server.store.reads.pay import IS_REAL
 
 Stage = Literal["assignment", "pickup"]
 
@@ -18,7 +19,7 @@ Stage = Literal["assignment", "pickup"]
 # is the time of the offer, or that of an assignment by ops. At the pickup it is the pickup time plus the ride: the trip
 # of the offer by the policy that made it, or for an add-on the time that its run had between the two stops. Errors are
 # rounded to half a minute, and at most an hour; positive ones are late. The index has no erased deliveries.
-ESTIMATED: Final = """
+ESTIMATED: Final = f"""
 SELECT d.zone, date_trunc('day', coalesce(d.over_at, d.created_at), $4) AS day, stage,
        greatest(-120, least(120, round(extract(epoch FROM a.completed_at - estimate) / 30)))::int * 30 AS seconds,
        count(*) AS deliveries
@@ -40,9 +41,9 @@ CROSS JOIN LATERAL (
                       FROM policy p WHERE p.version = 1 OR p.created_at <= o.created_at ORDER BY p.version DESC LIMIT 1)
            END AS ride) AS r
 CROSS JOIN LATERAL (VALUES ('assignment', agreed_at), ('pickup', a.picked_up_at + ride)) AS s (stage, estimate)
-WHERE d.status = 'DELIVERED' AND d.fingerprint <> 'erased' AND ($3::text IS NULL OR d.zone = $3)
+WHERE d.status = 'DELIVERED' AND d.fingerprint <> 'erased' AND {IS_REAL} AND ($3::text IS NULL OR d.zone = $3)
   AND coalesce(d.over_at, d.created_at) >= $1 AND coalesce(d.over_at, d.created_at) < $2 AND estimate IS NOT NULL
-GROUP BY 1, 2, 3, 4"""
+GROUP BY 1, 2, 3, 4"""  # noqa: S608
 
 # $1 the time zone whose days they are, $2 from when on.
 DAYS: Final = "SELECT since, until FROM insight_days WHERE time_zone = $1 AND since >= $2 AND estimates ORDER BY since"

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_as
+from server.store.reads.pay import IS_REAL
 
 SCAN_TIMEOUT_SECONDS: Final = 10.0
 PIECE: Final = timedelta(days=7)
@@ -23,7 +24,7 @@ Part = Literal["hour", "second", "reason"]
 # than eleven minutes. Withdrawn offers say nothing about drivers. Reasons are the drivers' own words: the 50 most
 # frequent of each zone. OFFSET 0 keeps the planner from taking every instant for a separate hour, and so from
 # sorting them all. A delivery wants a driver from its dispatch time on; whether in time is known five minutes later.
-COUNTED: Final = """
+COUNTED: Final = f"""
 SELECT part, zone, hour, second, reason, accepted, auto_accepted, rejected, expired, answered, ms, 0 AS wanted,
        0 AS late
 FROM (
@@ -44,7 +45,7 @@ FROM (
         FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id
         WHERE o.created_at >= $1::timestamptz - interval '11 minutes' AND o.created_at < $2::timestamptz
           AND closed_at >= $1 AND closed_at < $2 AND o.status IN ('ACCEPTED', 'REJECTED', 'EXPIRED')
-          AND ($3::text IS NULL OR d.zone = $3) OFFSET 0) AS o
+          AND ($3::text IS NULL OR d.zone = $3) AND {IS_REAL} OFFSET 0) AS o
     GROUP BY GROUPING SETS ((zone, hour), (zone, second), (zone, reason))
     HAVING hour IS NOT NULL OR second IS NOT NULL OR reason IS NOT NULL) AS counted
 WHERE part <> 'reason' OR place <= 50
@@ -65,8 +66,8 @@ FROM (
                         clock_timestamp()) AS settled_at
         FROM deliveries d
         WHERE (created_at >= $1 OR dispatch_at >= $1) AND created_at < $2 AND dispatch_at < $2
-          AND status <> 'SCHEDULED' AND ($3 IS NULL OR zone = $3)) AS d OFFSET 0) AS d
-GROUP BY zone, hour"""
+          AND status <> 'SCHEDULED' AND ($3 IS NULL OR zone = $3) AND {IS_REAL}) AS d OFFSET 0) AS d
+GROUP BY zone, hour"""  # noqa: S608
 
 # $1 the time zone whose days they are, $2 from when on.
 DAYS: Final = "SELECT since, until FROM insight_days WHERE time_zone = $1 AND since >= $2 ORDER BY since"

@@ -1,6 +1,14 @@
-"""What an order pays its driver, in SQL: `d` is the delivery, `o` the offer that the driver accepted, if any."""
+"""Which orders count in reports, and what an order pays its driver, in SQL.
+
+`d` is the delivery, `o` an offer for it; for the pay, the one that the driver accepted, if any.
+"""
 
 from typing import Final
+
+IS_REAL: Final = "(d.details ? 'test') IS NOT TRUE"
+"""Test orders count in no report, and pay nothing. In this form PostgreSQL expects nearly all rows to be real."""
+IS_REAL_OFFER: Final = "(o.offer_payload ? 'test') IS NOT TRUE"
+"""The same, by the offer alone."""
 
 CURRENCY: Final = """
 CASE WHEN d.driver_pay_cents IS NULL THEN coalesce(o.offer_payload->>'currency', d.currency) ELSE d.currency END"""

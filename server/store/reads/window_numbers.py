@@ -7,17 +7,18 @@ from msgspec import Struct
 
 from server.store.connections import Pool
 from server.store.query import fetch_one
+from server.store.reads.pay import IS_REAL, IS_REAL_OFFER
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
 """No offer is open longer: an offer that ended in a time window was created at most this long before it."""
 
 # $1 the start of the window, $2 the zone or NULL, $3 the earliest an offer was made that can have ended in it.
-OFFER_NUMBERS: Final = """
+OFFER_NUMBERS: Final = f"""
 WITH o AS MATERIALIZED (
     SELECT status, auto_accepted, driver_response_time_ms AS ms, rejection_reason,
            created_at >= $1 AS sent, closed_at >= $1 AS ended
     FROM driver_offers o
-    WHERE created_at >= $3
+    WHERE created_at >= $3 AND {IS_REAL_OFFER}
       AND ($2::text IS NULL OR (SELECT zone FROM deliveries d WHERE d.id = o.delivery_id) = $2)
 )
 SELECT count(*) FILTER (WHERE sent),
@@ -34,8 +35,8 @@ SELECT count(*) FILTER (WHERE sent),
        ARRAY(SELECT count(*) FROM o WHERE ended AND status = 'REJECTED'
              GROUP BY coalesce(nullif(rejection_reason, ''), 'none_given')
              ORDER BY count(*) DESC, coalesce(nullif(rejection_reason, ''), 'none_given') LIMIT 50)
-FROM o"""
-DELIVERY_NUMBERS: Final = """
+FROM o"""  # noqa: S608
+DELIVERY_NUMBERS: Final = f"""
 WITH d AS MATERIALIZED (
     SELECT status, greatest(created_at, least(dispatch_at, clock_timestamp()), CASE WHEN prep_seconds > 0 THEN (
                SELECT max(e.at) FROM events e WHERE e.delivery_id = d.id AND e.type = 'delivery.hold_ended') END,
@@ -44,7 +45,7 @@ WITH d AS MATERIALIZED (
                     CASE WHEN status = 'CANCELLED' THEN (
                         SELECT min(e.at) FROM events e
                         WHERE e.delivery_id = d.id AND e.type = 'delivery.cancelled') END) AS settled_at
-    FROM deliveries d WHERE created_at >= $1 AND ($2::text IS NULL OR zone = $2)
+    FROM deliveries d WHERE created_at >= $1 AND ($2::text IS NULL OR zone = $2) AND {IS_REAL}
 )
 SELECT count(*),
        count(*) FILTER (WHERE status = 'DELIVERED'),
@@ -54,7 +55,7 @@ SELECT count(*),
                           AND coalesce(settled_at, clock_timestamp()) - wanted_at > interval '5 minutes'),
        (SELECT count(*) FROM deliveries
         WHERE status = 'READY' AND held_until IS NULL AND ($2::text IS NULL OR zone = $2))
-FROM d"""
+FROM d"""  # noqa: S608
 
 
 class OfferNumbers(Struct, frozen=True):

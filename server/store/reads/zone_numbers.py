@@ -11,10 +11,11 @@ from server.dispatch.model import Alert, DeliveryStatus
 from server.dispatch.policy import AlertPolicy
 from server.store.connections import Pool
 from server.store.query import fetch_as
+from server.store.reads.pay import IS_REAL_OFFER
 from server.store.reads.window_numbers import LONGEST_OFFER
 
 # An offer that ended in the window was made at most the longest offer before it: a range of the table's end.
-NUMBERS: Final = """
+NUMBERS: Final = f"""
 WITH ended AS (
     SELECT d.zone,
            count(*) FILTER (WHERE o.status = 'ACCEPTED') AS accepted,
@@ -24,7 +25,7 @@ WITH ended AS (
            avg(o.driver_response_time_ms)::float8 AS response_ms
     FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id
     WHERE o.created_at >= statement_timestamp() - make_interval(mins => $1, secs => $2)
-      AND o.closed_at >= statement_timestamp() - make_interval(mins => $1)
+      AND o.closed_at >= statement_timestamp() - make_interval(mins => $1) AND {IS_REAL_OFFER}
     GROUP BY d.zone),
 waiting AS (
     SELECT zone, count(*) AS waiting,
@@ -32,7 +33,7 @@ waiting AS (
     FROM deliveries WHERE status = 'READY' AND held_until IS NULL GROUP BY zone)
 SELECT coalesce(e.zone, w.zone), coalesce(w.waiting, 0), coalesce(w.long, 0), coalesce(e.accepted, 0),
        coalesce(e.auto_accepted, 0), coalesce(e.rejected, 0), coalesce(e.expired, 0), e.response_ms
-FROM ended e FULL JOIN waiting w ON w.zone = e.zone"""
+FROM ended e FULL JOIN waiting w ON w.zone = e.zone"""  # noqa: S608
 OPEN_ALERTS: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM alerts WHERE resolved_at IS NULL"
 
 # The causes of an alert: in a zone now, and in the time window before the alert was resolved (or now).
@@ -60,9 +61,10 @@ FROM driver_offers o JOIN drivers r ON r.id = o.driver_id
 WHERE o.delivery_id = ANY ($1::text[]::uuid[]) AND o.closed_at <= $3
   AND (o.status = 'REJECTED' OR (o.status = 'EXPIRED' AND NOT o.auto_accepted))
 GROUP BY r.id ORDER BY count(*) DESC, r.id DESC LIMIT $2"""
-_REJECTED: Final = """
+_REJECTED: Final = f"""
 FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id JOIN drivers r ON r.id = o.driver_id
 WHERE o.created_at >= $3::timestamptz - make_interval(mins => $4, secs => $5) AND o.status = 'REJECTED' AND d.zone = $1
+  AND {IS_REAL_OFFER}
   AND o.closed_at BETWEEN $3 - make_interval(mins => $4) AND $3"""
 REJECTED_DELIVERIES: Final = f"""
 SELECT d.id, d.seller_order_id, d.store_name, d.status, count(*) {_REJECTED}

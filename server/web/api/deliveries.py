@@ -92,9 +92,9 @@ async def create_delivery(request: Call, new: Annotated[s.NewDelivery, NEW_DELIV
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
 
 
-async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
-    """Create the delivery in the name of the caller. Raises 409, 422 or 503."""
-    return await submit(request, creation(new, request.user.actor))
+async def post_delivery(request: Call, new: s.NewDelivery, *, test: bool = False) -> Answer:
+    """Create the delivery, or a test order, in the name of the caller. Raises 409, 422 or 503."""
+    return await submit(request, creation(new, request.user.actor, test=test))
 
 
 @endpoint("GET /deliveries", "List or search deliveries, newest first.", SELLERS_AND_VIEWERS)

@@ -91,7 +91,7 @@ def _spare_pin() -> str:
     return f"{secrets.randbelow(10_000):04}"
 
 
-def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
+def creation(new: s.NewDelivery, actor: Actor, *, test: bool = False) -> c.CreateDelivery:
     """The command for a new delivery. Raises 422."""
     _real(new.currency)
     if new.dispatch_at is not None:
@@ -121,6 +121,7 @@ def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
         pin=new.pin,
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin() if "pin" in proof_required else None,
+        test=test,
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from litestar import get
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
+from msgspec import Struct
 
 from server.board.templates import environment
 from server.contract.phones import dialled
@@ -129,6 +130,26 @@ def invitation_words(language: str, driver: str, url: str) -> tuple[str, str]:
     said = translations(language).gettext
     text = said("Hello {driver}, this link signs you in for deliveries. It works once: {url}")
     return said("Your sign-in for deliveries"), text.format(driver=driver, url=url)
+
+
+class WordsOfTestOrder(Struct, frozen=True):
+    """What a test order says."""
+
+    store: str
+    pickup: str
+    dropoff: str
+    notes: str
+
+
+def words_of_test_order(language: str) -> WordsOfTestOrder:
+    """In the language of the driver who gets it."""
+    said = translations(language).gettext
+    return WordsOfTestOrder(
+        said("Test store"),
+        said("500 m from the driver"),
+        said("1 km from the driver"),
+        said("This is a test. There are no goods."),
+    )
 
 
 @get("/driver/sw.js")

@@ -30,6 +30,7 @@ from server.store.query import database_errors
 from server.store.queues.report_mails import read_failed_test
 from server.store.reads.drivers import find_drivers
 from server.store.reads.first_run import Started, read_started
+from server.texts.languages import language_for
 from server.texts.speech import later, said, spoken
 from server.web.access.guards import ADMIN, OPS
 from server.web.access.sessions import FORM
@@ -40,6 +41,7 @@ from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.board_answers import in_plain_words
+from server.web.screens.driver_page import words_of_test_order
 from server.web.screens.live_lists import acted, not_done
 from server.web.screens.policy_fields import EXPIRY
 from server.web.screens.reach import address_mistake, home_of, warnings_of
@@ -215,7 +217,10 @@ async def steps_of(
         SetupStep(
             started.delivery,
             said("Test order"),
-            said("Place an order near a driver who is signed in, and see it offered, accepted and delivered."),
+            said(
+                "Place an order near a driver who is signed in, and see it offered, accepted and delivered. No report "
+                "counts it."
+            ),
             [(said("New order"), "/orders/new")],
             test_order=True,
         ),
@@ -410,13 +415,14 @@ def time_zones() -> list[tuple[str, list[str]]]:
 
 @post(f"{START}/test-order", guards=[OPS], status_code=200, opt={FORM: True})
 async def place_test_order(request: Call) -> ASGIResponse:
-    """An order 500 m from a driver, best from one who is available."""
+    """An order 500 m from a driver, best from one who is available. No report counts it, and it pays nothing."""
     await read_form(request, Form)
     drivers = await find_drivers(pool_of(request), None, None, None, DRIVERS_LOOKED_AT)
     near = _best(drivers)
     if near is None or near.position is None:
         text = said("No driver has sent a position yet. Sign in on a phone first.")
         return see_other(START, flash(request, "bad", text))
+    words = words_of_test_order(_drivers_language(request))
     lat, lon = near.position.lat, near.position.lon
     sign = -1 if lat > 80 else 1
     try:
@@ -424,18 +430,27 @@ async def place_test_order(request: Call) -> ASGIResponse:
             request,
             s.NewDelivery(
                 seller_order_id=f"TEST-{new_id()[-5:].upper()}",
-                store_name=said("Test store"),
-                pickup=s.Place(lat + sign * NEAR_DEGREES, lon, said("500 m from the driver")),
-                dropoff=s.Place(lat + sign * 2 * NEAR_DEGREES, lon, said("1 km from the driver")),
+                store_name=words.store,
+                pickup=s.Place(lat + sign * NEAR_DEGREES, lon, words.pickup),
+                dropoff=s.Place(lat + sign * 2 * NEAR_DEGREES, lon, words.dropoff),
                 zone=near.zone,
-                notes=said("This is a test. There are no goods."),
+                driver_pay_cents=0,
+                notes=words.notes,
             ),
+            test=True,
         )
     except Problem as problem:
         return not_done(request, problem, START)
     assert done.delivery is not None
     text = said("Order {order} is created.", order=done.delivery.seller_order_id)
     return acted(request, text, f"/board/deliveries/{done.delivery.id}")
+
+
+def _drivers_language(request: Call) -> str:
+    """The drivers' language, as far as it is known: that of the policy or of the screens, else of this browser."""
+    node = node_of(request)
+    chosen = node.policies.current.language or node.settings.language
+    return language_for(request.headers.get("accept-language", ""), chosen)
 
 
 def _best(drivers: list[Driver]) -> Driver | None:

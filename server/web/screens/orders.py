@@ -1,17 +1,13 @@
-"""The screen of all orders: what is scheduled, a search whose fields are in the address, pages of results, and the
-results as a file.
-"""
+"""The screen of all orders: what is scheduled, a search whose fields are in the address, and pages of results."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, get_args
 
 from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.board.formats import in_zone
-from server.contract.csv_files import Cell, csv_of
 from server.contract.words import FAILURES, words
 from server.dispatch.model import Delivery, DeliveryStatus
 from server.dispatch.refusals import Refusal
@@ -33,7 +29,7 @@ from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid, address_text
 from server.web.screens.live_lists import acted, address, refused_here
-from server.web.screens.shell import NO_STORE, page
+from server.web.screens.shell import page
 
 ORDERS: Final = "/orders"
 PAGE: Final = 50
@@ -42,8 +38,6 @@ FIELDS: Final = ("q", "from", "to", "driver", "store", "zone", "status")
 DRIVERS_LISTED: Final = 500
 """So many drivers, the newest first, can be chosen."""
 FILE_ROWS: Final = 10_000
-FILE_PAGE: Final = 500
-"""Orders of the file that are read at once."""
 
 
 @get(ORDERS, guards=[VIEWERS])
@@ -51,12 +45,12 @@ async def orders(request: Call) -> ASGIResponse:
     """Newest first. Filters: `?q=`, `from`, `to` (days), `driver` (an id), `store`, `zone`, `status`. Cursor: `at`."""
     node = node_of(request)
     pool = node.database.pool
-    chosen = _chosen(request)
+    chosen = chosen_filters(request)
     at = canonical(request.query_params.get("at", ""))
     found: list[Delivery] = []
     problem = None
     try:
-        found = await find_deliveries(pool, await _wanted(request, chosen), at, PAGE + 1)
+        found = await find_deliveries(pool, await wanted_of(request, chosen), at, PAGE + 1)
     except FormInvalid as wrong:
         problem = wrong.detail
     except DatabaseAway:
@@ -70,7 +64,7 @@ async def orders(request: Call) -> ASGIResponse:
         422 if problem is not None else 200,
         nav="orders",
         orders=shown,
-        drivers=await _drivers_of(request, shown),
+        drivers=await last_drivers(request, shown),
         ahead=ahead,
         all_ahead=address(ORDERS, status="SCHEDULED") if len(ahead) == SCHEDULED_SHOWN else None,
         chosen=chosen,
@@ -83,68 +77,6 @@ async def orders(request: Call) -> ASGIResponse:
         file_rows=FILE_ROWS,
         older=address(ORDERS, **given, at=shown[-1].id) if len(found) > PAGE else None,
         newest=address(ORDERS, **given) if at is not None else None,
-    )
-
-
-@get(f"{ORDERS}/file.csv", guards=[VIEWERS])
-async def orders_file(request: Call) -> ASGIResponse:
-    """All pages of a search as one file, its first 10,000 rows. Raises 422 and 503."""
-    node = node_of(request)
-    wanted = await _wanted(request, _chosen(request))
-    zone = time_zone_of(node.settings.time_zone)
-    rows: list[Sequence[Cell]] = [COLUMNS]
-    async for some in _pages(request, wanted):
-        drivers = await _drivers_of(request, some)
-        rows += [_row(delivery, drivers, zone) for delivery in some]
-    headers = {**NO_STORE, "Content-Disposition": 'attachment; filename="callboard-orders.csv"'}
-    return ASGIResponse(body=csv_of(rows), headers=headers, media_type="text/csv")
-
-
-async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
-    pool = node_of(request).database.pool
-    at = None
-    for _ in range(FILE_ROWS // FILE_PAGE):
-        found = await find_deliveries(pool, wanted, at, FILE_PAGE)
-        yield found
-        if len(found) < FILE_PAGE:
-            return
-        at = found[-1].id
-
-
-COLUMNS: Final = (
-    "sellerOrderId", "sellerId", "storeName", "zone", "status", "pickup.address", "dropoff.name", "dropoff.address",
-    "driver", "createdAt", "dispatchAt", "promisedAt", "pickedUpAt", "completedAt", "priceCents", "driverPayCents",
-    "tipCents", "currency", "id",
-)  # fmt: skip
-
-
-def _row(delivery: Delivery, drivers: Mapping[str, tuple[str, str]], zone: tzinfo) -> Sequence[Cell]:
-    """An order in the file, its times with the offset of the company's time zone."""
-    assignment = delivery.assignment() or delivery.last_assignment()
-
-    def at(when: datetime | None) -> str | None:
-        return in_zone(when, zone).isoformat(timespec="seconds") if when is not None else None
-
-    return (
-        delivery.seller_order_id,
-        delivery.seller_id,
-        delivery.store_name,
-        delivery.zone,
-        delivery.status,
-        delivery.pickup.address,
-        delivery.dropoff.name,
-        delivery.dropoff.address,
-        drivers[delivery.id][1] if delivery.id in drivers else None,
-        at(delivery.created_at),
-        at(delivery.dispatch_at),
-        at(delivery.promised_at),
-        at(assignment.picked_up_at) if assignment is not None else None,
-        at(assignment.completed_at) if assignment is not None else None,
-        delivery.price_cents,
-        delivery.driver_pay_cents,
-        delivery.tip_cents,
-        delivery.currency,
-        delivery.id,
     )
 
 
@@ -163,7 +95,7 @@ async def dispatch_now(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     return acted(request, said("Offered to a driver."), ORDERS)
 
 
-async def _drivers_of(request: Call, deliveries: Sequence[Delivery]) -> dict[str, tuple[str, str]]:
+async def last_drivers(request: Call, deliveries: Sequence[Delivery]) -> dict[str, tuple[str, str]]:
     """By delivery the id and the name of the driver who has it or had it at the end."""
     ids = {d.id: a.driver_id for d in deliveries if (a := d.last_assignment()) is not None}
     names = await read_names(node_of(request).database.pool, set(ids.values())) if ids else {}
@@ -180,7 +112,7 @@ async def _choices(request: Call, chosen: str) -> list[tuple[str, str]]:
     return sorted(names.items(), key=lambda one: one[1].casefold())
 
 
-def _chosen(request: Call) -> dict[str, str]:
+def chosen_filters(request: Call) -> dict[str, str]:
     return {name: address_text(request, name).strip() for name in FIELDS}
 
 
@@ -188,7 +120,7 @@ def _given(chosen: dict[str, str]) -> dict[str, object]:
     return {name: value for name, value in chosen.items() if value}
 
 
-async def _wanted(request: Call, chosen: dict[str, str]) -> DeliveryFilter:
+async def wanted_of(request: Call, chosen: dict[str, str]) -> DeliveryFilter:
     """The filters of the form. Raises FormInvalid with the mistake in them, and DatabaseAway."""
     node = node_of(request)
     zone = time_zone_of(node.settings.time_zone)

@@ -27,6 +27,7 @@ from server.web.screens import (
     notices,
     order_form,
     orders,
+    orders_file,
     policy,
     report_mail,
     tracking,
@@ -39,8 +40,8 @@ from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
-    board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
-    imports, first_run, tracking, keys, account, day_report,
+    board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, orders_file,
+    order_form, imports, first_run, tracking, keys, account, day_report,
     report_mail,
 )  # fmt: skip
 

@@ -207,6 +207,7 @@ declare namespace Wire {
     requirements?: string[];
     estimatedTripKm?: number;
     addOn?: AddOn;
+    test?: boolean;
   }
 
   interface Place {
