@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ViewportSize, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import PASSWORD, People, Person, browser_fixture, check_in_both_themes
 from tests.web.conftest import Site
@@ -156,6 +156,37 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
         await page.goto(f"{ada.url}/users")
         await page.locator("details.menu summary").click()
         await check_in_both_themes(page, "menu")
+
+
+async def test_a_link_for_a_password_that_is_over_says_so_when_it_is_opened(site: Site, people: People) -> None:
+    ada = await people(site.node, "Ada", "admin", viewport=PHONE)
+    vic = await add(site.node, "Vic", "viewer")
+    page = await ada.open(f"/users/{vic}")
+    await page.get_by_role("button", name="Make a link").click()
+    link = await page.get_by_label("Link").input_value()
+    theirs = await (await people(site.node, "Bo", "viewer")).open("/account")
+    await theirs.context.clear_cookies()
+
+    async def opened() -> Page:
+        await theirs.goto("about:blank")  # a link that differs by its fragment only loads no page
+        async with theirs.expect_response("**/new-password/check"):
+            await theirs.goto(link)
+        return theirs
+
+    form = (await opened()).get_by_label("New password")
+    await expect(form).to_be_focused()
+    await expect((await opened()).get_by_label("New password")).to_be_visible()
+    await form.fill("a new long password")
+    await theirs.get_by_role("button", name="Set password").click()
+    await expect(theirs.get_by_text("Your password is set.")).to_be_visible()
+    await opened()
+    await expect(theirs.get_by_role("heading", name="This link does not work any more")).to_be_visible()
+    await expect(form).to_be_hidden()
+    for name, viewport in {"": DESK, "-phone": PHONE}.items():
+        await theirs.set_viewport_size(viewport)
+        await check_in_both_themes(theirs, "a link that is over", f"link-over{name}")
+    await theirs.get_by_role("link", name="Log in").click()
+    await expect(theirs.get_by_label("Name")).to_be_visible()
 
 
 async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> None:

@@ -99,9 +99,20 @@ async def test_an_admins_link_sets_a_new_password_once(site: Site) -> None:
     async def use(code: str, password: str = NEW) -> httpx2.Response:
         return await someone.client.post("/new-password", data={"code": code, "password": password}, headers=HTML)
 
+    async def works(code: str) -> bool:
+        """What the page asks when it is opened, from here only."""
+        asked = await someone.client.post("/new-password/check", data={"code": code})
+        assert (asked.status_code, asked.headers["cache-control"]) == (200, "no-store")
+        found: bool = asked.json()["works"]
+        return found
+
     for wrong in (old, "", "x" * 500, "nonsense"):
         refused = await use(wrong)
-        assert (refused.status_code, "This link is not valid" in refused.text) == (422, True)
+        assert refused.status_code == 422
+        assert "hidden" not in parse(refused.text).one(id="link-over")
+        assert "hidden" in parse(refused.text).one(id="link-form")
+        assert not await works(wrong)
+    assert await works(code)
     assert (await use(code, "short")).status_code == 422
     assert (await use(code)).headers["location"] == "/login"
     assert "Your password is set." in (await someone.see("/login")).text
@@ -113,7 +124,9 @@ async def test_an_admins_link_sets_a_new_password_once(site: Site) -> None:
     await send(someone, "/account/password", now=NEW, password=PASSWORD)
     assert (await use(ended)).status_code == 422
     late = await link()
+    assert await works(late)
     await site.node.change("UPDATE password_links SET expires_at = now() - interval '1 second'")
+    assert not await works(late)
     assert (await use(late)).status_code == 422
     gone = await link()
     await ada.send(f"/users/{person}", do="deactivate")
@@ -122,7 +135,8 @@ async def test_an_admins_link_sets_a_new_password_once(site: Site) -> None:
     await ada.send(f"/users/{person}", do="activate")
     assert (await use(gone)).status_code == 422
     cross = {"Sec-Fetch-Site": "cross-site"}
-    assert (await someone.client.post("/new-password", data={"code": gone}, headers=cross)).status_code == 403
+    for path in ("/new-password", "/new-password/check"):
+        assert (await someone.client.post(path, data={"code": gone}, headers=cross)).status_code == 403
 
 
 async def test_codes_of_links_cannot_be_tried_out(site: Site) -> None:
@@ -132,6 +146,19 @@ async def test_codes_of_links_cannot_be_tried_out(site: Site) -> None:
         for n in range(60)
     }
     assert statuses == {422, 429}
+    assert (await site.nobody.post("/new-password/check", data={"code": "x"})).status_code == 429
+
+
+async def test_asking_whether_codes_work_is_a_try_unless_they_do(site: Site) -> None:
+    vic = await add(site.node, "Vic", "viewer")
+    ada = await logged_in(site, "Ada", "admin")
+    made = parse((await ada.send(f"/users/{vic}", do="link")).text).one(id="password-link")["value"]
+
+    async def asked(code: str) -> int:
+        return (await site.nobody.post("/new-password/check", data={"code": code})).status_code
+
+    assert {await asked(made.partition("#")[2]) for _ in range(60)} == {200}
+    assert {await asked(f"x{n}") for n in range(60)} == {200, 429}
 
 
 async def test_keys_are_made_shown_once_and_revoked_on_their_screen(site: Site) -> None:

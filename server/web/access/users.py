@@ -144,11 +144,16 @@ async def invite_to_new_password(db: Queries, person_id: str, by: str) -> tuple[
     return None if expires_at is None else (code, expires_at)
 
 
+async def is_valid_code(db: Queries, code: str) -> bool:
+    """Whether a password can be set with the code now. Raises DatabaseAway."""
+    return len(code) <= CODE_LIMIT and await whose_link(db, hashed(code)) is not None
+
+
 async def set_password_with(db: Queries, code: str, password: str) -> str | None:
     """Set the password of the person whose code it is, and return their id; their sessions end. None for an
     invalid code. Raises PasswordUnfit or DatabaseAway.
     """
-    if len(code) > CODE_LIMIT or await whose_link(db, hashed(code)) is None:
+    if not await is_valid_code(db, code):
         return None
     check_password(password)
     return await use_link(db, hashed(code), await hash_password(password))

@@ -22,8 +22,10 @@ from server.web.access.users import (
     Passwords,
     PasswordUnfit,
     change_person,
+    is_valid_code,
     set_password_with,
 )
+from server.web.api.endpoint import answer
 from server.web.api.sign_in import one_try
 from server.web.http.caller import Call
 from server.web.http.current_node import pool_of
@@ -87,11 +89,23 @@ async def new_password_form(request: Call) -> ASGIResponse:
     return await _new_password(request)
 
 
+@post(f"{PASSWORD_FORM}/check", status_code=200)
+async def check_link(request: Call) -> ASGIResponse:
+    """Whether the code of a link still works; it stays valid. A wrong one counts as a try."""
+    _from_here(request)
+    form = await read_form(request, Form)
+    with one_try(request) as give_back:
+        with database_errors():
+            works = await is_valid_code(pool_of(request), form.text("code"))
+        if works:
+            give_back()
+    return answer({"works": works})
+
+
 @post(PASSWORD_FORM, status_code=200)
 async def set_new_password(request: Call) -> ASGIResponse:
     """Set a password with the code of a link. It works once."""
-    if not is_from_here(request):
-        raise Problem(FORBIDDEN, later("This form was sent from another site."))
+    _from_here(request)
     form = await read_form(request, Form)
     code, password = form.text("code"), form.last("password")
     with one_try(request) as give_back:
@@ -103,12 +117,16 @@ async def set_new_password(request: Call) -> ASGIResponse:
             return await _new_password(request, 422, problem=_too_short(), code=code[:CODE_LIMIT])
         if person is None:
             log.warning("password_link_refused", address=address_of(request))
-            text = said("This link is not valid: it was used, it expired, or a newer one replaced it.")
-            return await _new_password(request, 422, problem=text)
+            return await _new_password(request, 422, over=True)
         give_back()
     sessions_of(request).user_changed(person)
     log.info("password_set_by_link", userId=person)
     return see_other(LOGIN, flash(request, "good", said("Your password is set. Log in with it.")))
+
+
+def _from_here(request: Call) -> None:
+    if not is_from_here(request):
+        raise Problem(FORBIDDEN, later("This form was sent from another site."))
 
 
 def _session(request: Call) -> LoginSession:
@@ -165,6 +183,9 @@ async def _account(
 
 
 async def _new_password(
-    request: Call, status: int = 200, *, problem: str | None = None, code: str = ""
+    request: Call, status: int = 200, *, problem: str | None = None, code: str = "", over: bool = False
 ) -> ASGIResponse:
-    return await page(request, "new_password.html", status, code=code, shortest=PASSWORD_LENGTHS[0], problem=problem)
+    """The form; if the link is `over`, what to do instead."""
+    return await page(
+        request, "new_password.html", status, code=code, shortest=PASSWORD_LENGTHS[0], problem=problem, over=over
+    )
