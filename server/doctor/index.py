@@ -16,7 +16,7 @@ from server.store.primary import one_line
 from server.store.reads.index import all_dispatchable
 
 FIX_SECONDS: Final = 15.0
-REBUILD_ROUNDS: Final = 20
+REBUILD_ROUNDS: Final = 100
 
 
 async def check_index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
@@ -69,7 +69,7 @@ async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
         await index.refill()
         for _ in range(REBUILD_ROUNDS):
             await asyncio.sleep(0.1)  # the bus writes the collected commands in this time
-            if not await index.reconcile():
+            if not await index.reconcile() and not index.writes:
                 break
 
 

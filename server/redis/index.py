@@ -7,10 +7,11 @@ PostgreSQL, which alone is the truth. Moves of drivers already in the index are 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import structlog
 from msgspec import structs
@@ -41,13 +42,19 @@ from server.store.reads.waiting import dispatchable_among
 from server.tasks import wait_until_set
 
 RECONCILE_SECONDS = 5.0
-RECONCILE_TIMEOUT_SECONDS = 10.0
+REDIS_TIMEOUT_SECONDS = 10.0
+SLICE = 500
+"""So many drivers or offers are read, compared or written at a time, so that the loop is never stopped for long."""
 BOARD_SPACING_SECONDS = 0.1
 GEO_LATITUDE = 85.05
 """Redis cannot index positions nearer to a pole; drivers there are found in the database."""
 
 log = structlog.get_logger(__name__)
 
+
+Change = TypeVar("Change")
+Place = tuple[float, float, datetime]
+"""Latitude, longitude, and since when a driver is there."""
 
 _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
 
@@ -78,7 +85,7 @@ class DriverIndex:
         self._policy = policy
         self._latest = latest
         self._alone = alone
-        self._places: dict[str, dict[str, tuple[float, float] | None]] = defaultdict(dict)
+        self._places: dict[str, dict[str, Place | None]] = defaultdict(dict)
         self._statuses: dict[str, str] = {}
         self._offers: dict[str, tuple[float, str] | None] = {}
         self._messages: dict[str, NodeHint] = {}
@@ -159,14 +166,14 @@ class DriverIndex:
         newest = local if local is not None and (stored is None or local.at > stored.at) else stored
         return structs.replace(driver, name="", phone=None, position=newest)
 
-    def _place(self, driver: Driver, now: datetime, policy: Policy) -> tuple[float, float] | None:
+    def _place(self, driver: Driver, now: datetime, policy: Policy) -> Place | None:
         stored, local = driver.position, self._latest(driver.id)
         if local is not None and (stored is None or local.at > stored.at):
             driver = structs.replace(driver, position=local)
         where = driver.position
         if where is None or dispatchable(driver, now, policy) is not None:
             return None
-        return where.lat, where.lon
+        return where.lat, where.lon, where.at
 
     def _for_node(self, node_id: str) -> NodeHint:
         hint = self._messages.get(node_id)
@@ -188,16 +195,26 @@ class DriverIndex:
         self._bus.hint(BOARD)
 
     def _commands(self) -> Iterable[RedisCommand]:
-        """The collected changes in as few commands as possible; keys before hints, without repeats."""
+        """The collected changes in as few commands as possible; keys before hints, without repeats. Of more than
+        `SLICE` of a kind the oldest first; the others follow with the next pipeline.
+        """
         commands: list[RedisCommand] = []
-        for zone, places in self._places.items():
-            commands.extend(_geo_commands(self._bus.geo_key(zone), places))
-        if self._statuses:
-            commands.append(("HSET", self._bus.status_key, *(x for pair in self._statuses.items() for x in pair)))
-        over = [self._bus.offer_key(offer_id) for offer_id, shown in self._offers.items() if shown is None]
+        room = SLICE
+        for zone in list(self._places):
+            places = _first(self._places[zone], room)
+            room -= len(places)
+            commands.extend(self._geo_commands(zone, places))
+            if not self._places[zone]:
+                del self._places[zone]
+            if room <= 0:
+                break
+        statuses, offers = _first(self._statuses, SLICE), _first(self._offers, SLICE)
+        if statuses:
+            commands.append(("HSET", self._bus.status_key, *(x for pair in statuses.items() for x in pair)))
+        over = [self._bus.offer_key(offer_id) for offer_id, shown in offers.items() if shown is None]
         if over:
             commands.append(("DEL", *over))
-        for offer_id, shown in self._offers.items():
+        for offer_id, shown in offers.items():
             if shown is not None and shown[0] > 0:
                 commands.append(("PSETEX", self._bus.offer_key(offer_id), max(1, round(shown[0] * 1000)), shown[1]))
         for node_id, hint in self._messages.items():
@@ -208,17 +225,39 @@ class DriverIndex:
             commands.append(("PUBLISH", self._bus.prefix + DISPATCH, write_fleet_hint(news)))
             self._drivers.clear()
             self._waiting.clear()
-        self._places.clear()
-        self._statuses.clear()
-        self._offers.clear()
         self._messages.clear()
+        if self.writes:
+            self._bus.wake()
         return commands
+
+    def _geo_commands(self, zone: str, places: Mapping[str, Place | None]) -> Iterable[RedisCommand]:
+        """Who moved since then is where they are now: the command that moves those who are in the index comes first."""
+        here: list[Any] = []
+        gone: list[str] = []
+        for driver_id, place in places.items():
+            if place is None or abs(place[0]) > GEO_LATITUDE:
+                gone.append(driver_id)
+                continue
+            lat, lon, at = place
+            newest = self._latest(driver_id)
+            if newest is not None and newest.at > at and abs(newest.lat) <= GEO_LATITUDE:
+                lat, lon = newest.lat, newest.lon
+            here += (lon, lat, driver_id)
+        if here:
+            yield ("GEOADD", self._bus.geo_key(zone), *here)
+        if gone:
+            yield ("ZREM", self._bus.geo_key(zone), *gone)
+
+    @property
+    def writes(self) -> bool:
+        """Whether changes are left for the next pipeline."""
+        return bool(self._places or self._statuses or self._offers)
 
     async def add_dispatchable(self, driver_ids: Iterable[str]) -> None:
         """Add the dispatchable ones to the index at their stored positions."""
         rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
-        for driver_id, zone, lat, lon in rows:
-            self._places[zone][driver_id] = (lat, lon)
+        for driver_id, zone, lat, lon, at in rows:
+            self._places[zone][driver_id] = (lat, lon, at)
         if rows:
             self._bus.wake()
 
@@ -231,35 +270,38 @@ class DriverIndex:
         """
         policy = self._policy()
         true = await all_dispatchable(self._pool, policy, GEO_LATITUDE)
-        async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
-            shown = await self._shown(true)
-        doubtful = {zone: true.get(zone, set()) ^ members for zone, members in shown.items()}
-        among = [driver_id for ids in doubtful.values() for driver_id in ids]
-        if not among:
-            return 0
-        rows = await dispatchable_among(self._pool, policy, among)
-        found = {(zone, driver_id): (lat, lon) for driver_id, zone, lat, lon in rows}
-        for zone, ids in doubtful.items():
-            for driver_id in ids:
-                place = found.get((zone, driver_id))
-                if place is None or driver_id not in shown[zone]:
-                    self._places[zone].setdefault(driver_id, place)
-        self._bus.wake()
-        return len(among)
+        differed = 0
+        for zone in sorted(true.keys() | await self._zones_shown()):
+            shown: set[str] = set()
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                async for some in self._shown(zone):
+                    shown.update(some)
+            doubtful = list(true.get(zone, set()) ^ shown)
+            differed += len(doubtful)
+            for start in range(0, len(doubtful), SLICE):
+                ids = doubtful[start : start + SLICE]
+                rows = await dispatchable_among(self._pool, policy, ids)
+                found = {driver_id: (lat, lon, at) for driver_id, of, lat, lon, at in rows if of == zone}
+                for driver_id in ids:
+                    if driver_id not in found or driver_id not in shown:
+                        self._places[zone].setdefault(driver_id, found.get(driver_id))
+                self._bus.wake()
+        return differed
 
-    async def _shown(self, zones: Iterable[str]) -> dict[str, set[str]]:
-        names = {self._bus.geo_key(zone) for zone in zones}
-        async for key in self._bus.redis.scan_iter(match=f"{self._bus.geo_prefix}*", count=1000):
-            names.add(key.decode())
-        keys = sorted(names)
-        pipeline = self._bus.redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.zrange(key, 0, -1)
-        members = await pipeline.execute()
-        return {
-            key.removeprefix(self._bus.geo_prefix): {member.decode() for member in found}
-            for key, found in zip(keys, members, strict=True)
-        }
+    async def _zones_shown(self) -> set[str]:
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            keys = self._bus.redis.scan_iter(match=f"{self._bus.geo_prefix}*", count=SLICE)
+            return {key.decode().removeprefix(self._bus.geo_prefix) async for key in keys}
+
+    async def _shown(self, zone: str) -> AsyncIterator[list[str]]:
+        """The drivers in the index of a zone, some at a time. Who is moved meanwhile may come twice."""
+        cursor: Any = 0
+        while True:
+            found: Any = await self._bus.redis.zscan(self._bus.geo_key(zone), cursor, count=SLICE)
+            cursor, members = found
+            yield [member.decode() for member, _ in members]
+            if not cursor:
+                return
 
     async def refill(self) -> None:
         """Write the whole index again: Redis was away, or a write got lost. If this fails, or what it writes gets lost
@@ -269,16 +311,21 @@ class DriverIndex:
         meanwhile: set[str] = set()
         self._meanwhile = meanwhile
         try:
-            async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
-                shown = await self._shown_offers()
-            statuses = await driver_statuses(self._pool)
-            offers = await open_offers(self._pool)
-            self._statuses.update((driver_id, status) for driver_id, status in statuses if driver_id not in meanwhile)
-            closed = shown.difference(meanwhile, (offer.id for offer in offers))
-            self._offers.update(dict.fromkeys(closed))
-            for o in offers:
-                if o.id not in meanwhile:
-                    self._offers[o.id] = (o.left_seconds, _offer_json(o.id, o.delivery_id, o.driver_id, o.expires_at))
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                closed = await self._shown_offers()
+            async for statuses in driver_statuses(self._pool, SLICE):
+                self._statuses.update(
+                    (driver_id, status) for driver_id, status in statuses if driver_id not in meanwhile
+                )
+                self._bus.wake()
+            async for offers in open_offers(self._pool, SLICE):
+                closed.difference_update(offer.id for offer in offers)
+                for o in offers:
+                    if o.id not in meanwhile:
+                        shown = _offer_json(o.id, o.delivery_id, o.driver_id, o.expires_at)
+                        self._offers[o.id] = (o.left_seconds, shown)
+                self._bus.wake()
+            self._offers.update(dict.fromkeys(closed - meanwhile))
             await self.reconcile()
         except BaseException:
             self._has_gaps = True
@@ -289,9 +336,8 @@ class DriverIndex:
 
     async def _shown_offers(self) -> set[str]:
         prefix = self._bus.offer_key("")
-        return {
-            key.decode().removeprefix(prefix) async for key in self._bus.redis.scan_iter(match=f"{prefix}*", count=1000)
-        }
+        keys = self._bus.redis.scan_iter(match=f"{prefix}*", count=SLICE)
+        return {key.decode().removeprefix(prefix) async for key in keys}
 
     async def keep(self) -> None:
         """Reconcile while this process has the lease; write everything again when Redis is back, and when something
@@ -322,15 +368,6 @@ def _offer_json(offer_id: str, delivery_id: str, driver_id: str, expires_at: dat
     )
 
 
-def _geo_commands(key: str, places: Mapping[str, tuple[float, float] | None]) -> Iterable[RedisCommand]:
-    here: list[Any] = []
-    gone: list[str] = []
-    for driver_id, place in places.items():
-        if place is None or abs(place[0]) > GEO_LATITUDE:
-            gone.append(driver_id)
-        else:
-            here += (place[1], place[0], driver_id)
-    if here:
-        yield ("GEOADD", key, *here)
-    if gone:
-        yield ("ZREM", key, *gone)
+def _first(of: dict[str, Change], count: int) -> dict[str, Change]:
+    """Take these out of it, the oldest first."""
+    return {key: of.pop(key) for key in list(islice(of, count))}

@@ -27,6 +27,7 @@ from server.dispatcher.backlog import Backlog, allowed_pairs, least_cosines
 from server.dispatcher.matcher import ROUND_LIMIT, SEARCH_TIME
 from server.ids import new_id
 from server.node import Node
+from server.process.log_format import write_logs
 from server.process.uvicorn_server import collect_rarely
 from server.settings import Settings
 from server.store.clock import DatabaseTime
@@ -40,7 +41,7 @@ DRIVERS: Final = 20_000
 WAITING: Final = 5_000
 QUIET_DRIVERS: Final = 50
 CYCLES_A_SECOND: Final = 300
-CYCLING: Final = 32
+CYCLING: Final = 150
 """Drivers of the cycles, in a separate zone."""
 CORNER: Final = "corner"
 TICK_SECONDS: Final = 0.001
@@ -93,7 +94,9 @@ async def run(servers: Servers, quick: bool) -> Result:
     result.figures["busyMs"] = busy
     result.line("200 waiting, 2,000 drivers: a round", f"p50 {short(busy['p50'])} ms", "30 ms", busy["p50"] < 30)
     for zones in (1, 50):
-        found = await _everything(servers, drivers, waiting, zones)
+        with (servers.data / "planner.log").open("a") as log:
+            write_logs("info", "json", log)
+            found = await _everything(servers, drivers, waiting, zones)
         result.figures[f"everything{zones}"] = found
         what = f"{waiting:,} waiting, {drivers:,} drivers, {zones} zone{'s' if zones > 1 else ''}"
         result.line(
@@ -171,15 +174,17 @@ async def _timed(nearby: Nearby, rounds: list[list[Delivery]], scale: float) -> 
 
 
 class Counted:
-    """Takes the matcher's offers, and never answers."""
+    """Takes the matcher's offers, and never answers. Those to the drivers of the cycles do not count."""
 
     def __init__(self) -> None:
         self.offers = 0
         self.last_at = 0.0
+        self.cycling: set[str] = set()
 
-    def submit(self, _command: c.Command) -> "asyncio.Future[Any]":
-        self.offers += 1
-        self.last_at = perf_counter()
+    def submit(self, command: c.Command) -> "asyncio.Future[Any]":
+        if isinstance(command, c.OfferDelivery) and command.driver_id not in self.cycling:
+            self.offers += 1
+            self.last_at = perf_counter()
         return asyncio.get_running_loop().create_future()
 
 
@@ -213,30 +218,29 @@ async def _everything(servers: Servers, drivers: int, waiting: int, zones: int) 
         counted = Counted()
         node.matcher._submissions._executor = counted  # type: ignore[assignment]
         free = [await _cycling_driver(node) for _ in range(CYCLING)]
-        done = count()
-        cycles = asyncio.create_task(_cycles(node, free, done))
+        counted.cycling.update(free)
+        done, enough = count(), asyncio.Event()
+        cycles = asyncio.create_task(_cycles(node, free, done, enough))
         alone: list[float] = []
         await _while(asyncio.create_task(asyncio.sleep(3.0)), alone)
         stopped: list[float] = []
         before = _search_seconds()
-        began, cycles_before = perf_counter(), next(done)
-        await _execute(url, ORDERS, waiting, zones, *CENTRE, RADIUS_KM)
-        inserted, first = perf_counter(), counted.offers
+        await _while(asyncio.create_task(_execute(url, ORDERS, waiting, zones, *CENTRE, RADIUS_KM)), stopped)
+        inserted, cycles_before = perf_counter(), next(done)
         node.matcher.wake()
-
-        await _while(asyncio.create_task(_until(lambda: counted.offers - first >= waiting * 0.999)), stopped)
+        await _while(asyncio.create_task(_until(lambda: counted.offers >= waiting * 0.999)), stopped)
         seconds, rounds = (now - then for now, then in zip(_search_seconds(), before, strict=True))
         found |= {
             "planSeconds": seconds,
             "rounds": int(rounds),
             "wholeSeconds": counted.last_at - inserted,
-            "offers": counted.offers - first,
+            "offers": counted.offers,
             "stoppedMs": spread(stopped),
             "aloneMs": spread(alone),
-            "cyclesASecond": (next(done) - cycles_before - 1) / (perf_counter() - began),
+            "cyclesASecond": (next(done) - cycles_before - 1) / (perf_counter() - inserted),
         }
-        cycles.cancel()
-        await asyncio.gather(cycles, return_exceptions=True)
+        enough.set()
+        await cycles
         return found
 
 
@@ -275,9 +279,10 @@ async def _cycling_driver(node: Node) -> str:
     return driver_id
 
 
-async def _cycles(node: Node, free: list[str], done: "count[int]") -> None:
-    """CYCLES_A_SECOND cycles of create, offer, accept and complete, as long as drivers are free."""
-    running: set[asyncio.Task[None]] = set()
+async def _cycles(node: Node, free: list[str], done: "count[int]", enough: asyncio.Event) -> None:
+    """CYCLES_A_SECOND cycles of create, offer, accept and complete, as long as drivers are free. Those that have begun
+    are brought to their end.
+    """
 
     async def cycle(driver_id: str) -> None:
         order, driver = new_id(), Actor("driver", driver_id)
@@ -294,13 +299,12 @@ async def _cycles(node: Node, free: list[str], done: "count[int]") -> None:
 
     loop = asyncio.get_running_loop()
     due = loop.time()
-    while True:
-        due = max(due + 1 / CYCLES_A_SECOND, loop.time() - 0.1)
-        await asyncio.sleep(due - loop.time())
-        if free:
-            task = asyncio.create_task(cycle(free.pop(0)))
-            running.add(task)
-            task.add_done_callback(running.discard)
+    async with asyncio.TaskGroup() as running:
+        while not enough.is_set():
+            due = max(due + 1 / CYCLES_A_SECOND, loop.time() - 0.1)
+            await asyncio.sleep(due - loop.time())
+            if free:
+                running.create_task(cycle(free.pop(0)))
 
 
 async def _answer(node: Node, command: c.Command) -> None:

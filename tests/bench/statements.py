@@ -7,7 +7,7 @@ from typing import Any, Final
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.risks import WORST_FIRST
 from server.ids import FIRST_ID, first_id_at
-from server.redis.index import GEO_LATITUDE
+from server.redis.index import GEO_LATITUDE, SLICE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
@@ -156,7 +156,8 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "search on request: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
     yield "index: dispatchable", index.IDS, (*fresh, GEO_LATITUDE)
-    yield "index: open offers", index.OPEN_OFFERS, ()
+    yield "index: open offers", index.OPEN_OFFERS, (FIRST_ID, SLICE)
+    yield "index: states of drivers", index.STATUSES, (FIRST_ID, SLICE)
     yield "socket: hello", snapshot.SNAPSHOT, (s.drivers, [1] * len(s.drivers), 100)
     yield "socket: behind", streams.DIFFERING, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
     yield "socket: rows after", streams.AFTER, (s.drivers, [2**40] * len(s.drivers))

@@ -2,12 +2,14 @@
 database raises.
 """
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.policy import Policy
+from server.ids import FIRST_ID
 from server.store.connections import Pool
 from server.store.reads.waiting import DISPATCHABLE
 
@@ -18,11 +20,15 @@ SELECT d.zone, string_agg(d.id::text, ',')
 FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
 WHERE {DISPATCHABLE} AND p.lat BETWEEN -$3::float8 AND $3 GROUP BY d.zone
 """  # noqa: S608
-STATUSES: Final = "SELECT id::text, CASE WHEN active_count >= capacity THEN 'busy' ELSE availability END FROM drivers"
+STATUSES: Final = """
+SELECT id::text, CASE WHEN active_count >= capacity THEN 'busy' ELSE availability END
+FROM drivers WHERE id > $1::text::uuid ORDER BY id LIMIT $2
+"""
 OPEN_OFFERS: Final = """
 SELECT id::text, delivery_id::text, driver_id::text, expires_at,
        extract(epoch FROM expires_at - clock_timestamp())::float8
-FROM driver_offers WHERE status = 'PENDING' AND expires_at > clock_timestamp()
+FROM driver_offers WHERE status = 'PENDING' AND expires_at > clock_timestamp() AND id > $1::text::uuid
+ORDER BY id LIMIT $2
 """
 
 
@@ -43,10 +49,17 @@ async def all_dispatchable(pool: Pool, policy: Policy, latitude: float) -> dict[
     return {zone: set(ids.split(",")) for zone, ids in rows}
 
 
-async def driver_statuses(pool: Pool) -> list[tuple[str, str]]:
-    """Every driver's id and availability; `busy` for drivers at capacity."""
-    return await pool.fetch(STATUSES, timeout=QUERY_TIMEOUT_SECONDS)
+async def driver_statuses(pool: Pool, slice_: int) -> AsyncIterator[list[tuple[str, str]]]:
+    """Every driver's id and availability, so many at a time; `busy` for drivers at capacity."""
+    after = FIRST_ID
+    while rows := await pool.fetch(STATUSES, after, slice_, timeout=QUERY_TIMEOUT_SECONDS):
+        yield rows
+        after = rows[-1][0]
 
 
-async def open_offers(pool: Pool) -> list[OpenOffer]:
-    return [OpenOffer(*row) for row in await pool.fetch(OPEN_OFFERS, timeout=QUERY_TIMEOUT_SECONDS)]
+async def open_offers(pool: Pool, slice_: int) -> AsyncIterator[list[OpenOffer]]:
+    """All offers that can still be accepted, so many at a time."""
+    after = FIRST_ID
+    while rows := await pool.fetch(OPEN_OFFERS, after, slice_, timeout=QUERY_TIMEOUT_SECONDS):
+        yield [OpenOffer(*row) for row in rows]
+        after = rows[-1][0]

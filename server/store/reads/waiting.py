@@ -34,7 +34,7 @@ FROM unnest($3::text[]::uuid[]) AS asked (id)
 JOIN drivers d ON d.id = asked.id JOIN driver_positions p ON p.driver_id = d.id
 WHERE {DISPATCHABLE}
 """
-DISPATCHABLE_AMONG: Final = f"SELECT d.id, d.zone, p.lat, p.lon {_AMONG}"
+DISPATCHABLE_AMONG: Final = f"SELECT d.id, d.zone, p.lat, p.lon, p.at {_AMONG}"
 AT_WORK: Final = f"""
 SELECT d.zone, array_agg(d.id::text), array_agg(coalesce(p.lat, 'NaN')), array_agg(coalesce(p.lon, 'NaN')),
        array_agg(CASE WHEN {DISPATCHABLE} THEN 'free' WHEN d.availability = 'on_break' THEN 'on_break'
@@ -95,8 +95,8 @@ async def orders_lately(pool: Pool) -> list[tuple[str, str, float, float, dateti
 
 async def dispatchable_among(
     pool: Pool, policy: Policy, driver_ids: Sequence[str]
-) -> list[tuple[str, str, float, float]]:
-    """The dispatchable ones among these drivers, as (id, zone, lat, lon) with their stored position."""
+) -> list[tuple[str, str, float, float, datetime]]:
+    """The dispatchable ones among these drivers, as (id, zone, lat, lon, time) with their stored position."""
     return await pool.fetch(DISPATCHABLE_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
 
 
