@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _have_a_home()
+    _have_a_folder()
     code = run(arguments)
     _flush()
     sys.exit(code)
@@ -36,6 +37,14 @@ def _have_a_home() -> None:
         Path.home()
     except RuntimeError:
         os.environ["HOME"] = tempfile.gettempdir()
+
+
+def _have_a_folder() -> None:
+    """Who may not enter the working folder, such as the home of root after `setpriv`, works in `/`: what reads the
+    files of settings, and the servers' own programs, would fail there.
+    """
+    if not os.access(".", os.X_OK):
+        os.chdir("/")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ import click
 
 from server.embedded.secret import kept_secret
 from server.embedded.servers import Embedded
+from server.process.service_manager import notify_ready
 from server.process.supervisor import Port, Workers, WorkersFailed
 from server.process.uvicorn_server import listen, run_node
 from server.settings import Settings
@@ -108,6 +109,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
         await opened.close()
 
 
+def _say_ready(line: str) -> None:
+    """For systemd and for people."""
+    problem = notify_ready()
+    if problem is not None:
+        say(problem)
+    say(line)
+
+
 def serve_here(settings: Settings) -> None:
     from server.web.app import create_app
 
@@ -115,7 +124,7 @@ def serve_here(settings: Settings) -> None:
     ready = f"Callboard is ready: {address(settings.host, listener.getsockname()[1])}"
     with ended_by_signal(), with_servers(settings) as complete:
         _show_first_admin(asyncio.run(_prepare(complete)))
-        if not run_node(create_app(complete), listener, lambda: say(ready)):
+        if not run_node(create_app(complete), listener, lambda: _say_ready(ready)):
             raise StartupFailed("the node could not start; see the log")
 
 
@@ -123,7 +132,7 @@ def serve_with_workers(settings: Settings) -> None:
     port = _bound(settings, lambda: Port(settings.host, settings.port))
 
     async def beside() -> None:
-        say(f"Callboard is ready: {address(settings.host, port.number)} ({settings.workers} workers)")
+        _say_ready(f"Callboard is ready: {address(settings.host, port.number)} ({settings.workers} workers)")
         await asyncio.Event().wait()
 
     with ended_by_signal(), with_servers(settings) as complete:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -31,6 +32,33 @@ async def test_it_serves_until_it_gets_a_signal(run: Run, number: int) -> None:
     assert ready.status_code == 200
     assert ready.json()["status"] == "ok"
     assert await process.end(number) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("abstract", [False, True])
+async def test_systemd_learns_when_it_is_ready(
+    run: Run, environment: dict[str, str], tmp_path: Path, workers: str, abstract: bool
+) -> None:
+    """With `Type=notify`, `systemctl start` returns when the node answers."""
+    name = f"@callboard-{tmp_path.name}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name.replace("@", "\0"))
+        systemd.setblocking(False)
+        environment["NOTIFY_SOCKET"] = name
+        process = run("serve", "--port", "0", "--workers", workers)
+        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(systemd, 100), 60)
+        url = await process.ready()
+        async with httpx2.AsyncClient() as client:
+            assert (await client.get(f"{url}/health/ready")).status_code == 200
+    assert await process.end() == 0
+
+
+async def test_a_systemd_that_does_not_listen_is_named(run: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    environment["NOTIFY_SOCKET"] = str(tmp_path / "nobody")
+    process = run("serve", "--port", "0")
+    await process.ready()
+    assert "systemd could not be notified: No such file or directory" in process.err
+    assert await process.end() == 0
 
 
 async def test_an_impatient_second_signal_changes_nothing(run: Run) -> None:

@@ -264,6 +264,19 @@ def test_a_user_without_a_home_runs_commands(database_url: str, folder: Path) ->
     assert (run.returncode, run.stderr) == (0, "The schema is up to date.\n")
 
 
+def test_who_may_not_enter_the_working_folder_runs_commands(folder: Path) -> None:
+    """As the service's user may not, after `setpriv` in the home of root."""
+    locked = folder / "root"
+    locked.mkdir()
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    callboard = [sys.executable, "-P", "-m", "server.cli", "token", "--role", "service"]
+    command = [*plain, "sh", "-c", 'chmod 0 . && exec "$@"', "sh", *callboard]
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(PROJECT.parent), "CALLBOARD_SECRET": "s" * 32}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=locked)
+    locked.chmod(0o700)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_both_urls_need_a_secret_and_one_needs_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_REDIS_URL", "redis://h")
     assert [line.split(":")[0] for line in mistakes()] == ["CALLBOARD_DATABASE_URL", "CALLBOARD_SECRET"]
