@@ -19,8 +19,11 @@ COPY server ./server
 COPY templates ./templates
 COPY static ./static
 COPY piccolo_migrations ./piccolo_migrations
+# Without what a running node never uses: the packages' own tests, and pip.
 RUN /opt/callboard/bin/pip install --no-deps . \
-    && /opt/callboard/bin/pip check
+    && /opt/callboard/bin/pip check \
+    && find /opt/callboard/lib -type d -name tests -prune -exec rm -r {} + \
+    && /opt/callboard/bin/pip uninstall --yes pip
 
 
 FROM python:3.13-slim-bookworm
