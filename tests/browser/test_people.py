@@ -184,7 +184,7 @@ async def test_a_link_for_a_password_that_is_over_says_so_when_it_is_opened(site
     await expect(form).to_be_hidden()
     for name, viewport in {"": DESK, "-phone": PHONE}.items():
         await theirs.set_viewport_size(viewport)
-        await check_in_both_themes(theirs, "a link that is over", f"link-over{name}")
+        await check_in_both_themes(theirs, "a link that has ended", f"link-over{name}")
     await theirs.get_by_role("link", name="Log in").click()
     await expect(theirs.get_by_label("Name")).to_be_visible()
 
