@@ -69,18 +69,22 @@ DELIVERY_WIDTH, ASSIGNMENT_WIDTH, DRIVER_WIDTH = (len(fields_of(model)) for mode
 ALERT_COLUMNS: Final = ", ".join(Alert.__struct_fields__)
 """The columns of `alerts` that the model has."""
 
-# No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
-_ROWS: Final = f"""
+
+def _rows_sql(deliveries: str, drivers: str) -> str:
+    """SQL: the four columns with the rows of these ids (expressions of the type uuid[]).
+
+    No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
+    """
+    return f"""
 (SELECT json_agg(json_build_array({DELIVERY_COLUMNS},
     (SELECT json_build_array({columns_of(Unassigned, "u")}) FROM unassigned_orders u WHERE u.delivery_id = d.id)))
- FROM deliveries d WHERE d.id = ANY($1::text[]::uuid[])),
+ FROM deliveries d WHERE d.id = ANY({deliveries})),
 (SELECT json_agg(json_build_array({columns_of(Offer, "o")}))
- FROM driver_offers o WHERE o.delivery_id = ANY($1::text[]::uuid[])),
-(SELECT json_agg(json_build_array({ASSIGNMENT_COLUMNS}))
- FROM assignments a WHERE a.delivery_id = ANY($1::text[]::uuid[])),
+ FROM driver_offers o WHERE o.delivery_id = ANY({deliveries})),
+(SELECT json_agg(json_build_array({ASSIGNMENT_COLUMNS})) FROM assignments a WHERE a.delivery_id = ANY({deliveries})),
 (SELECT json_agg(json_build_array({DRIVER_COLUMNS},
     (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
- FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""  # noqa: S608
+ FROM drivers d WHERE d.id = ANY({drivers}))"""  # noqa: S608
 
 
 def work_sql(driver_id: str) -> str:
@@ -99,13 +103,42 @@ def work_sql(driver_id: str) -> str:
 
 WORK: Final = f"SELECT w.id::text, {work_sql('w.id')} FROM unnest($1::text[]::uuid[]) AS w (id)"  # noqa: S608
 _NOW: Final = "date_trunc('milliseconds', clock_timestamp())"
-_HEARD: Final = "EXISTS (SELECT FROM webhooks WHERE active)"
-_DEAD_NODES: Final = """
+
+
+def _in_transaction_sql(deliveries: str, drivers: str) -> str:
+    """SQL: all columns of `Rows` for the write path."""
+    return f"""
+{_NOW}, pg_current_xact_id()::text, EXISTS (SELECT FROM webhooks WHERE active),
 (SELECT array_agg(DISTINCT d.session_node) FROM drivers d
- WHERE d.id = ANY($2::text[]::uuid[]) AND d.session_node IS NOT NULL
-   AND (SELECT n.expires_at > clock_timestamp() FROM nodes n WHERE n.id = d.session_node) IS NOT TRUE)"""
-READ: Final = f"SELECT {_NOW}, NULL::text, false, NULL::uuid[], {_ROWS}"
-READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_HEARD}, {_DEAD_NODES}, {_ROWS}"
+ WHERE d.id = ANY({drivers}) AND d.session_node IS NOT NULL
+   AND (SELECT n.expires_at > clock_timestamp() FROM nodes n WHERE n.id = d.session_node) IS NOT TRUE),
+{_rows_sql(deliveries, drivers)}"""  # noqa: S608
+
+
+_IDS: Final = ("$1::text[]::uuid[]", "$2::text[]::uuid[]")
+READ: Final = f"SELECT {_NOW}, NULL::text, false, NULL::uuid[], {_rows_sql(*_IDS)}"
+READ_IN_TRANSACTION: Final = f"SELECT {_in_transaction_sql(*_IDS)}"
+
+LOCK_AND_READ_FUNCTION: Final = "lock_and_read_49"
+"""The function of the schema that locks rows and then reads them, named after the migration that made it."""
+# Its second statement sees what was committed until the locks were held. Ids come as texts with commas, which cost less
+# than arrays.
+LOCK_AND_READ_BODY: Final = f"""
+DECLARE
+    delivery_ids uuid[];
+    driver_ids uuid[];
+BEGIN
+    SELECT l.deliveries, l.drivers INTO delivery_ids, driver_ids FROM lock_rows(
+        string_to_array(named_deliveries, ',')::uuid[], string_to_array(whole_deliveries, ',')::uuid[],
+        string_to_array(named_drivers, ',')::uuid[], string_to_array(whole_drivers, ',')::uuid[],
+        string_to_array(named_offers, ',')::uuid[], string_to_array(named_assignments, ',')::uuid[],
+        seller_ids, seller_order_ids) AS l;
+    SELECT {_in_transaction_sql("delivery_ids", "driver_ids")}
+    INTO read_at, this_xid, has_webhooks, dead_nodes, delivery_rows, offer_rows, assignment_rows, driver_rows;
+END
+"""  # noqa: S608
+"""What the function must run: it reads the columns of the models. Where they change, a migration makes a new one."""
+LOCK_AND_READ: Final = f"SELECT * FROM {LOCK_AND_READ_FUNCTION}($1, $2, $3, $4, $5, $6, $7, $8)"  # noqa: S608
 
 
 class Rows(Struct):
@@ -149,7 +182,7 @@ def work_from(text: str) -> Work:
 
 
 def rows_of(answer: Record) -> Rows:
-    """What READ or READ_IN_TRANSACTION answered."""
+    """What READ, READ_IN_TRANSACTION or LOCK_AND_READ answered."""
     now, xid, has_webhooks, dead_nodes, *found = answer
     deliveries = {row[0]: _delivery(row) for row in _decode(_delivery_rows, found[0])}
     for row in _decode(_offer_rows, found[1]):

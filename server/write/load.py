@@ -2,7 +2,7 @@
 
 Locks are taken by `lock_rows` (a function of the schema, in migration 0003): deliveries by id, then drivers by id, ids
 only. State is read by a later statement, once all locks are held; it also returns the database's clock, the batch's
-`now`.
+`now`. Both happen in one round trip, unless a command needs something else that is read between them.
 """
 
 import time
@@ -20,9 +20,9 @@ from server.dispatch.policy import Policy
 from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
-from server.store.connections import Connection
+from server.store.connections import Connection, Record
 from server.store.policies import stored_policy
-from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, read_work, rows_of
+from server.store.rows import ALERT_COLUMNS, LOCK_AND_READ, READ_IN_TRANSACTION, read_work, rows_of
 from server.store.zones import DESCRIBED, SPELLED, zone_from_row
 
 
@@ -53,6 +53,12 @@ class Named(Struct):
     zones: bool = False
     alerts: bool = False
     newest_positions: bool = False
+
+    @property
+    def only_rows(self) -> bool:
+        """Whether nothing is to be read but deliveries and drivers."""
+        others = (self.external_refs, self.chats, self.posted, self.stalled, self.policy, self.zones, self.alerts)
+        return not any(others)
 
     def add(self, command: c.Command) -> None:
         match command:
@@ -207,8 +213,11 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
         deliveries.update(dict.fromkeys(ids))
     for ids in (named.drivers, named.whole_drivers):
         drivers.update(dict.fromkeys(ids))
+    spellings = {name_key(name): copies.spelled_before(name) for name in named.zone_names}
+    unknown = [key for key, known in spellings.items() if known is None]
+    at_once = named.only_rows and not unknown
     locked: tuple[list[str], list[str]] = ([], [])
-    if deliveries or drivers or named.offers or named.assignments or named.seller_keys:
+    if not at_once and (deliveries or drivers or named.offers or named.assignments or named.seller_keys):
         locked = await _lock(connection, named)
     by_external_ref: dict[str, str] = {}
     if named.external_refs:
@@ -218,8 +227,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     if named.zones:
         await connection.execute(LOCK_ZONES)
         zones = Zones(map(zone_from_row, await connection.fetch(DESCRIBED)))
-    spellings = {name_key(name): copies.spelled_before(name) for name in named.zone_names}
-    if unknown := [key for key, known in spellings.items() if known is None]:
+    if unknown:
         spellings.update(await connection.fetch(SPELLED, unknown))
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
     chats: dict[str, dict[str, ChatMessage]] = {}
@@ -237,7 +245,8 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
             before = still[driver_id].stops if driver_id in still else ()
             points = tuple(Point(*place) for place in zip(stops[::2], stops[1::2], strict=True) if None not in place)
             still[driver_id] = Still(lat, lon, since, before + points)
-    rows = rows_of(await connection.fetchrow(READ_IN_TRANSACTION, *locked))
+    read = _lock_and_read(connection, named) if at_once else connection.fetchrow(READ_IN_TRANSACTION, *locked)
+    rows = rows_of(await read)
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     if named.newest_positions:
@@ -303,6 +312,22 @@ async def _replan(connection: Connection) -> None:
         if not planned.sizes or any(size > 2 * before for size, before in zip(sizes, planned.sizes, strict=True)):
             planned.sizes = sizes
             await connection.execute("DISCARD PLANS")
+
+
+async def _lock_and_read(connection: Connection, named: Named) -> Record:
+    keys = list(named.seller_keys)
+    answer: Record = await connection.fetchrow(
+        LOCK_AND_READ,
+        ",".join(named.deliveries) or None,
+        ",".join(named.whole_deliveries) or None,
+        ",".join(named.drivers) or None,
+        ",".join(named.whole_drivers) or None,
+        ",".join(named.offers) or None,
+        ",".join(named.assignments) or None,
+        [seller for seller, _ in keys] or None,
+        [order for _, order in keys] or None,
+    )
+    return answer
 
 
 async def _lock(connection: Connection, named: Named) -> tuple[list[str], list[str]]:

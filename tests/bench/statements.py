@@ -201,4 +201,6 @@ def writing(s: Sample) -> Iterator[Statement]:
     few = [ids[:8] for ids in (s.deliveries, s.drivers, s.offers, s.assignments)]
     yield "lock", load.LOCK, (few[0], few[0], few[1], few[1], few[2], few[3], ["shop"], [s.order])
     yield "read", rows.READ_IN_TRANSACTION, (few[0], few[1])
+    both = (few[0], few[0], few[1], few[1], few[2], few[3])
+    yield "lock and read", rows.LOCK_AND_READ, (*(",".join(ids) for ids in both), ["shop"], [s.order])
     yield "alerts", load.ALERTS, ()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.store.engine import Database
+from server.store.rows import LOCK_AND_READ_BODY, LOCK_AND_READ_FUNCTION
 from server.write.save import save
 from tests.builders import (
     CAKE,
@@ -176,3 +177,10 @@ async def test_any_number_of_lockers_in_any_order_never_deadlock(connect: Connec
             await connection.execute("COMMIT")
 
     await asyncio.gather(*[work(await connect()) for _ in range(5)])
+
+
+async def test_the_function_of_the_schema_reads_the_columns_of_the_models(connect: Connect) -> None:
+    """Where it does not, a migration has to make a new one with its own number, for LOCK_AND_READ_FUNCTION."""
+    connection = await connect()
+    body = await connection.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", LOCK_AND_READ_FUNCTION)
+    assert body.split() == LOCK_AND_READ_BODY.split()

@@ -8,7 +8,7 @@ import pytest
 
 from server.dispatch.policy import DEFAULT_POLICY
 from server.store.engine import Database
-from server.store.rows import READ_IN_TRANSACTION
+from server.store.rows import LOCK_AND_READ, READ_IN_TRANSACTION
 from server.write import load as loading
 from server.write.load import EXTERNAL_REFS, LOCK, Named, NodeCopies, load
 from server.write.save import SECTIONS, statement
@@ -67,7 +67,7 @@ async def grow(connection: Any, by: int) -> None:
 
 
 async def arguments(connection: Any, query: str) -> list[Any]:
-    """Three rows of each kind for LOCK, READ or EXTERNAL_REFS."""
+    """Three rows of each kind for the statement."""
 
     async def three(column: str, table: str) -> list[str]:
         found = await connection.fetch(f"SELECT {column}::text FROM {table} ORDER BY 1 LIMIT 3")
@@ -79,7 +79,10 @@ async def arguments(connection: Any, query: str) -> list[Any]:
     if query == EXTERNAL_REFS:
         return [await three("external_ref", "drivers")]
     offers, assignments = await three("id", "driver_offers"), await three("id", "assignments")
-    return [deliveries, deliveries, drivers, drivers, offers, assignments, [""] * len(deliveries), deliveries]
+    named: list[Any] = [deliveries, deliveries, drivers, drivers, offers, assignments]
+    if query == LOCK_AND_READ:
+        named = [",".join(ids) for ids in named]
+    return [*named, [""] * len(deliveries), deliveries]
 
 
 async def rows_read(connection: Any, query: str) -> int:
@@ -91,7 +94,11 @@ async def rows_read(connection: Any, query: str) -> int:
         return int(await connection.fetchval(READ_SO_FAR) - before)
 
 
-@pytest.mark.parametrize("query", [LOCK, READ_IN_TRANSACTION, EXTERNAL_REFS], ids=["lock", "read", "external_refs"])
+@pytest.mark.parametrize(
+    "query",
+    [LOCK_AND_READ, LOCK, READ_IN_TRANSACTION, EXTERNAL_REFS],
+    ids=["lock_and_read", "lock", "read", "external_refs"],
+)
 @pytest.mark.parametrize("at_first", [0, 1, 10])
 async def test_locking_and_reading_look_up_their_rows_however_small_the_tables_were(
     writing: Any, at_first: int, query: str
