@@ -150,6 +150,12 @@ async def test_an_admin_sets_a_drivers_availability(site: Site, problem: Check) 
 
 async def test_a_waiting_delivery_is_acknowledged_by_name(site: Site, problem: Check) -> None:
     delivery = await site.delivery()
+
+    async def searched() -> bool:
+        items = (await site.vic.get("/admin/unassigned-orders")).json()["items"]
+        return [item["attemptCount"] for item in items] == [1]
+
+    await until(searched)  # or the first search would change the row later
     path = f"/admin/unassigned-orders/{delivery['id']}/acknowledge"
     done = await site.alice.post(path, json={"note": "calling the store"})
     assert done.status_code == 200
