@@ -42,7 +42,7 @@ order.
 OTHERS_WRITE: Final = {
     "api_keys": "INSERT, UPDATE",
     "company_settings": "INSERT, UPDATE",
-    "delivery_search": "INSERT",
+    "delivery_search": "INSERT, UPDATE",
     "driver_devices": "INSERT, UPDATE",
     "driver_invitations": "INSERT, UPDATE, DELETE",
     "driver_notices": "INSERT, UPDATE",

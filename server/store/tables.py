@@ -253,13 +253,14 @@ class Delivery(Table, tablename="deliveries"):
 
 class DeliverySearch(Table, tablename="delivery_search"):
     """The text for the search of a delivery, written five minutes after it was created. `words` has its texts and phone
-    numbers, in lower case.
+    numbers, in lower case; if it is `spelled`, also without the marks on letters.
     """
 
     delivery_id = UUID(primary_key=True, default=None)
     seller_id = _text()
     store = _text()
     words = _text()
+    spelled = Boolean(default=False)
 
 
 class UnassignedOrder(Table, tablename="unassigned_orders"):

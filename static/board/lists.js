@@ -11,6 +11,7 @@ import { readAgain } from "./live.js";
 import { announce, escalated } from "./notices.js";
 import { inOrder, rankOf } from "./order.js";
 import { boxOf, clearSelection, pick, rowOf, showBulk } from "./picks.js";
+import { hasWords, spellings } from "./spellings.js";
 
 /** @import {Compare, ListName, Row, Wanted} from "./address.js" */
 /** @typedef {[row: Row, list: ListName, levelBefore: number | null]} Change the level is null for a new row */
@@ -54,16 +55,14 @@ const asRow = (element) => (element instanceof HTMLTableRowElement ? element : n
 const words = (row) => {
   if (row.wordsAs !== row.dataset.rev) {
     row.wordsAs = row.dataset.rev;
-    row.words = [...row.querySelectorAll("th, .store, .who, .why, .state, .zone")]
-      .map((cell) => cell.textContent)
-      .join(" ")
-      .toLowerCase();
+    const cells = [...row.querySelectorAll("th, .store, .who, .why, .state, .zone")];
+    row.words = spellings(cells.map((cell) => cell.textContent).join(" ")).join("\n");
   }
   return row.words ?? "";
 };
 
 /** @param {Row} row */
-const matches = (row) => !state.q || state.q.toLowerCase().split(/\s+/).every((word) => words(row).includes(word));
+const matches = (row) => !state.q || hasWords(words(row), state.q);
 
 /**
  * Who has gone with work is shown whatever state is asked for, and who carries something even off shift.

@@ -122,6 +122,7 @@ def reading(s: Sample) -> Iterator[Statement]:
         ("of a seller", wanted(seller_id="nobody"), None),
         ("of a store", wanted(store="Nowhere"), None),
         ("rare words", wanted(words="xyzzy street"), None),
+        ("rare words with marks", wanted(words="xýzzy strüet"), None),
         ("rare words, no drivers", wanted(words="xyzzy street", by_drivers_name=False), None),
         ("name of a driver, on", wanted(words="driver 1"), s.deliveries[-1]),
     ):

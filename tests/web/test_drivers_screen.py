@@ -48,6 +48,9 @@ async def test_a_driver_is_added_found_and_changed(site: Site) -> None:
         assert found == (["Mari Tamm"] if words else ["Mari Tamm", "Zoe"]), words
     assert await names(alice, "/board/drivers?q=%25") == []
     assert await names(alice, "/board/drivers?q=van+5") == [], "no phone, though one has a 5"
+    await site.driver("Jörg Peña")
+    for words in ("jorg", "JOERG", "jörg", "pena", "PEÑA"):
+        assert await names(alice, f"/board/drivers?q={words}") == ["Jörg Peña"], words
     assert await names(alice, "/board/drivers?zone=North") == ["Mari Tamm"]
 
     path = f"/board/drivers/{driver_id}/edit"

@@ -1,11 +1,13 @@
 """Finding deliveries: by parts of what they say, by seller, store, driver and time; at once, and later."""
 
+import unicodedata
 from typing import Any
 
 import pytest
 
+from server.contract.spellings import spellings
 from server.ids import new_id
-from server.store.jobs.search_rows import write_search_rows
+from server.store.jobs.search_rows import spell_search_rows, write_search_rows
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 
 ANNA = {
@@ -67,6 +69,52 @@ async def test_parts_of_what_an_order_says_are_found(site: Site, later: bool) ->
         assert await found(site, store=store) == [cafe], ascii(store)
     for q in ("A_10", "%%%", "nobody", "blume\nring"):
         assert await found(site, q=q) == [], q
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "with a row for searching"])
+async def test_words_are_found_with_and_without_the_marks_on_their_letters(site: Site, later: bool) -> None:
+    zoe = await site.driver("Zoë Krüger", at_work=True)
+    carried, _ = await site.assignment(zoe)
+    jose = ANNA | {"name": "José Müller", "notes": "Łódź, Sørensens Straße"}
+    marked = (await site.delivery(zone="north", dropoff=jose))["id"]
+    plain = (await site.delivery(zone="north", dropoff=DROPOFF | {"name": "Jose Mueller", "notes": "Lodz, Muller"}))[
+        "id"
+    ]
+    if later:
+        assert await row_by_row(site) == 3
+    for q in ("Jose", "JOSÉ", "jose\u0301 m", "mueller", "MÜLLER", "muller", "łódź", "lodz"):
+        assert await found(site, q=q) == [plain, marked], q
+    for q in ("soerensen", "sorensen", "Sørensen", "strasse", "straße", "STRASSE", "STRA\u1e9eE"):
+        assert await found(site, q=q) == [marked], q
+    for q in ("zoe", "Zoë", "krueger", "kruger", "KRÜGER"):
+        assert await found(site, q=q) == [carried["id"]], q
+    for q in ("josé müllers", "mullér x", "kroger"):
+        assert await found(site, q=q) == [], q
+
+
+async def test_rows_of_the_release_before_are_written_again_with_all_spellings(site: Site) -> None:
+    marked = (await site.delivery(dropoff=ANNA | {"name": "José"}))["id"]
+    plain = (await site.delivery(dropoff=DROPOFF | {"name": "Bert"}))["id"]
+    await row_by_row(site)
+    pool = site.node.app.state.node.database.pool
+    await site.node.change("UPDATE delivery_search SET spelled = false")
+    await site.node.change("UPDATE delivery_search SET words = 'josé' WHERE delivery_id = $1", marked)
+    assert await found(site, q="jose") == []
+    assert await found(site, q="josé") == [marked], "what is written as it was is found all the time"
+    assert [await spell_search_rows(pool, at_once=1) for _ in range(2)] == [1, 0]
+    assert await found(site, q="jose") == [marked]
+    assert await found(site, q="muellerstr") == [marked]
+    assert await pool.fetchval("SELECT spelled FROM delivery_search WHERE delivery_id = $1", plain) is False
+
+
+async def test_both_sides_know_the_same_spellings(site: Site) -> None:
+    pool = site.node.app.state.node.database.pool
+    for text in ("Ä ö Ü å Ø ß ẞ æ Œ þ ł Đ ð ı", "E\u0301clair", "Ελλάδα", "Ёлка й", "が 한국", "Đặng Thị", "roma", ""):
+        stored = (await pool.fetchval("SELECT search_words($1)", text)).split("\n")
+        for spelling in spellings(text):
+            small = await pool.fetchval("SELECT lower($1)", spelling)
+            if spelling not in (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+                assert small in stored, (text, spelling, stored)
 
 
 async def test_what_is_changed_is_found_by_what_it_says_now(site: Site) -> None:

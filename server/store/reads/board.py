@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.contract.spellings import spellings
 from server.dispatch.model import UNDER_WAY, Alert
 from server.ids import FIRST_ID
 from server.store.connections import Pool, Record
@@ -66,7 +67,10 @@ WHERE {_OPEN} AND id > $1 ORDER BY id LIMIT $2"""  # noqa: S608 - constants
 BEYOND_DELIVERIES: Final = f"""{_DELIVERY}
 WHERE d.status = ANY($1::text[]) AND ($2 = '' OR d.zone = $2)
   AND NOT EXISTS (SELECT FROM unnest($3::text[]) word
-                  WHERE position(word IN lower(concat_ws(' ', d.store_name, d.seller_order_id, d.zone, ad.name))) = 0)
+                  WHERE NOT EXISTS (
+                      SELECT FROM unnest(string_to_array(word, E'\\n')) one
+                      WHERE position(one IN search_words(
+                          concat_ws(' ', d.store_name, d.seller_order_id, d.zone, ad.name))) > 0))
   AND NOT EXISTS (SELECT FROM unnest($4::text[]) known WHERE known::uuid = d.id)
 ORDER BY coalesce(a.created_at, d.unassigned_since), d.id LIMIT $5"""  # noqa: S608 - constants
 
@@ -99,7 +103,9 @@ WHERE {_SHOWN} AND d.id > $1 ORDER BY d.id LIMIT $2"""  # noqa: S608 - constants
 BEYOND_DRIVERS: Final = f"""{_DRIVER}
 WHERE {_SHOWN} AND ($1 = '' OR d.zone = $1)
   AND NOT EXISTS (SELECT FROM unnest($2::text[]) word
-                  WHERE position(word IN lower(concat_ws(' ', d.name, d.zone))) = 0)
+                  WHERE NOT EXISTS (
+                      SELECT FROM unnest(string_to_array(word, E'\\n')) one
+                      WHERE position(one IN search_words(concat_ws(' ', d.name, d.zone))) > 0))
   AND NOT EXISTS (SELECT FROM unnest($3::text[]) known WHERE known::uuid = d.id)
 ORDER BY d.name, d.id LIMIT $4"""  # noqa: S608 - constants
 MOVED: Final = """
@@ -329,12 +335,19 @@ async def deliveries_beyond(
     """The oldest deliveries with one of these statuses, in this zone (empty: any), with all these words (in lower
     case), except the known ids.
     """
-    return await fetch_as(pool, BoardDelivery, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
+    wanted = [_any_spelling(word) for word in words]
+    return await fetch_as(pool, BoardDelivery, BEYOND_DELIVERIES, statuses, zone, wanted, known, BEYOND_LIMIT)
 
 
 async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> ShownDrivers:
     """ShownDrivers by name, in this zone (empty: any), with all these words (in lower case), except the known ids."""
-    return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
+    wanted = [_any_spelling(word) for word in words]
+    return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, wanted, known, BEYOND_LIMIT)]
+
+
+def _any_spelling(word: str) -> str:
+    """All spellings of a word, a line each."""
+    return "\n".join(spellings(word))
 
 
 async def drivers(pool: Pool, ids: Iterable[str]) -> ShownDrivers:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.contract.spellings import spellings
 from server.dispatch.model import ActorType, Availability, Driver
 from server.dispatch.names import with_ascii_digits
 from server.store.connections import Pool
@@ -24,12 +25,15 @@ FROM drivers d{_JOIN}
 WHERE ($1::text IS NULL OR d.availability = $1) AND ($2::text IS NULL OR d.zone = $2)
   AND ($3::uuid IS NULL OR d.id < $3)
 ORDER BY d.id DESC LIMIT $4"""
-# Text parameters as they are: `position` knows no wildcards. `lower` of both, as people type names.
+# Text parameters as they are: `position` knows no wildcards. In any spelling, and small, as people type names.
 BY_NAME: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
 WHERE d.active = $1 AND ($2::text IS NULL OR d.zone = $2)
-  AND ($3::text IS NULL
-    OR position(lower($3) IN lower(concat_ws(' ', d.name, d.external_ref, d.phone, d.vehicle, d.tags::text))) > 0
+  AND ($3::text[] IS NULL
+    OR EXISTS (
+        SELECT FROM unnest($3) one
+        WHERE position(lower(one) IN search_words(
+            concat_ws(' ', d.name, d.external_ref, d.phone, d.vehicle, d.tags::text))) > 0)
     OR ($4::text <> '' AND position($4 IN regexp_replace(coalesce(d.phone, ''), '[^0-9]', '', 'g')) > 0))
   AND ($5::float8 IS NULL OR (d.session_id IS NULL
     AND coalesce(greatest(d.socket_lost_at, p.last_call_at, p.at), '-infinity')
@@ -113,7 +117,8 @@ async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, li
     """By name, those after the driver `after`. Raises DatabaseAway."""
     words = wanted.words or ""
     phone = digits_of(words) if not any(sign.isalpha() for sign in words) else ""
-    args = (wanted.active, wanted.zone, wanted.words, phone, wanted.away_seconds, after, limit)
+    spelled = spellings(words) if words else None
+    args = (wanted.active, wanted.zone, spelled, phone, wanted.away_seconds, after, limit)
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 
 
