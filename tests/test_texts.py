@@ -148,6 +148,9 @@ FOR_PROGRAMS = {
     "alarm.js": {"AudioContext"},
     "connection.js": {"no answer", "connection lost"},
     "guard.js": {"button, summary, a[href]"},
+    "hand-in.js": {
+        "Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/${CALLS[type]}?present=0",
+    },
     "main.js": {"serviceWorker"},
     "pin.js": {"Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/pin"},
     "push.js": {
@@ -160,7 +163,8 @@ FOR_PROGRAMS = {
     "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
     "token.js": {"callboard.driver.signingIn"},
     "upload.js": {
-        "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId })}"
+        "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs"
+        '?${new URLSearchParams({ kind, actionId, present: "0" })}'
     },
     "view.js": {"Escape", "Callboard"},
     "words.js": {reason for reason in SUGGESTED if " " in reason},

@@ -11,7 +11,7 @@ export { endDevice, exchangeCode, exchangeDevice } from "../../static/driver/sig
 export { checkPin } from "../../static/driver/pin.js";
 export { sessionOf } from "../../static/driver/session.js";
 export { upload } from "../../static/driver/upload.js";
-export { newId } from "../../static/driver/ids.js";
+export { newId, whose } from "../../static/driver/ids.js";
 
 /** @typedef {import("../../static/driver/actions.js").Action} Action */
 /** @typedef {import("../../static/driver/actions.js").ActionStore} ActionStore */

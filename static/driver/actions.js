@@ -47,7 +47,7 @@ const LONGEST_PAUSE_MS = 30_000;
 const GONE = new Set(["assignment_not_active", "not_found"]); // the server records what is reported all the same
 const UNANSWERED = new Set(["offline", "no_answer"]); // sent again with the next connection
 const ALSO = new Set(["arrived", "proof"]); // reported beside the steps, which they do not change
-const LATER = new Set(["try_again", "too_many_requests"]);
+const LATER = new Set(["try_again", "too_many_requests", "unauthorized"]); // a token that has expired is renewed
 
 export class Actions {
   /**

@@ -4,6 +4,8 @@
 import { KeptActions } from "./action-store.js";
 import { Actions } from "./actions.js";
 import { Connection, Refused } from "./connection.js";
+import { handIn } from "./hand-in.js";
+import { whose } from "./ids.js";
 import { checkPin } from "./pin.js";
 import { Gap, fold, openOffer, start } from "./state.js";
 import { upload } from "./upload.js";
@@ -20,6 +22,7 @@ import { upload } from "./upload.js";
  * @property {(state: ConnectionState) => void} [changed] called for every new state of the connection
  * @property {(action: Action, error: Refused) => void} [refused] called for what the server did not accept
  * @property {(action: Action) => void} [uploaded] called for a picture that the server has
+ * @property {() => void} [handedIn] called once this device, which is not in use, has nothing left to hand in
  * @property {() => void} [queued] called when the queue has changed
  * @property {ActionStore} [store] where the queue is kept: in IndexedDB if it is left out, in memory without one
  * @property {Phone} [phone] a browser's page if it is left out
@@ -29,6 +32,8 @@ const SETTLE_EVERY_MS = 250;
 const PING_MS = 12_000;
 const PING_WITH_OFFER_MS = 4_000;
 const DONE = new Set(["COMPLETED", "RETURNED"]);
+/** @type {Set<ConnectionState>} another device has the connection */
+const WITH_ANOTHER = new Set(["superseded", "two_devices", "other_device"]);
 
 /** @returns {Moment} */
 export const now = () => ({ mono: performance.now(), wall: Date.now() });
@@ -52,7 +57,7 @@ export class DriverClient {
       },
       refused: (action, error) => options.refused?.(action, error),
       upload: async (action) => {
-        await upload(action, this.token, options.base);
+        await this._whileValid(upload(action, this.token, options.base));
         options.uploaded?.(action);
       },
     });
@@ -85,11 +90,24 @@ export class DriverClient {
     connection.open();
   }
 
+  /**
+   * Send what is queued without a connection, for a device that the driver does not use now: nothing is offered to it, and
+   * the device that is in use keeps its connection. The state "refused" says that the token is no longer valid.
+   * @param {string} token
+   */
+  handIn(token) {
+    this.close();
+    this.token = token;
+    void this.actions.load(now());
+    this._timer = setInterval(() => void this.settle(), SETTLE_EVERY_MS);
+  }
+
   // What is known is forgotten, but not the queue.
   close() {
     clearInterval(this._timer);
     this.connection?.close();
     this.connection = null;
+    this.token = null;
     this.state = start();
   }
 
@@ -141,9 +159,44 @@ export class DriverClient {
 
   // Send the oldest report that is due and need not wait for another one.
   async settle() {
-    const { connection, state } = this;
-    if (connection?.state !== "online" || !state.driver) return;
-    await this.actions.settle(state.driver.id, (message) => connection.ask(message), now);
+    const { connection, state, token } = this;
+    if (connection?.state === "online" && state.driver) await this.actions.settle(state.driver.id, (message) => connection.ask(message), now);
+    else if (token !== null && this._isBeside) await this._handIn(token);
+  }
+
+  // Whether the driver does not use this device now: what is queued here goes by HTTP.
+  get _isBeside() {
+    return this.connection === null || WITH_ANOTHER.has(this.connection.state);
+  }
+
+  /** @param {string} token */
+  async _handIn(token) {
+    const driverId = whose(token);
+    if (driverId === null) return;
+    let accepted = false;
+    /** @param {Wire.FromDriver} message */
+    const sent = async (message) => {
+      await this._whileValid(handIn(driverId, message, token, this._options.base));
+      accepted = true;
+    };
+    await this.actions.settle(driverId, sent, now);
+    if (accepted && this.actions.of(driverId).length === 0) this._options.handedIn?.();
+  }
+
+  /**
+   * Without a connection nothing else would tell that the token is no longer valid.
+   * @param {Promise<void>} sending
+   */
+  async _whileValid(sending) {
+    try {
+      await sending;
+    } catch (error) {
+      if (error instanceof Refused && error.code === "unauthorized" && this._isBeside) {
+        this.token = null;
+        this._options.changed?.("refused");
+      }
+      throw error;
+    }
   }
 
   /** @param {Wire.ToDriver} message */

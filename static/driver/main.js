@@ -6,7 +6,7 @@ import { Alarm } from "./alarm.js";
 import { DriverClient, now } from "./client.js";
 import { Refused } from "./connection.js";
 import { Guard } from "./guard.js";
-import { newId } from "./ids.js";
+import { newId, whose } from "./ids.js";
 import { keepInHand, keptInHand } from "./in-hand.js";
 import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
@@ -17,7 +17,7 @@ import { sessionOf } from "./session.js";
 import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
 import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, closeEnded, sent } from "./dialogs.js";
 import { LONGER_BY_MIN, hasNewWork, named, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
-import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
@@ -65,6 +65,7 @@ const client = new DriverClient({
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
   refused: (action, error) => refusedReport(action, error),
+  handedIn: () => client.adopt(say(client.state, "good", "Your dispatcher has everything that you did on this phone.")),
 });
 const { actions } = client;
 const push = new Push({ changed: () => draw(), failed: () => client.adopt(failed(NO_PUSH)) });
@@ -78,10 +79,10 @@ const enter = ({ takeOver = false } = {}) => {
   client.close();
   known = start();
   other = null;
-  const loaded = actions.load(now());
   const token = kept();
   if (!token) {
     phase = "gate";
+    void actions.load(now());
     draw();
     return;
   }
@@ -96,11 +97,8 @@ const enter = ({ takeOver = false } = {}) => {
   known = { ...known, ...inHand };
   draw();
   scrollTo(0, 0); // what was scrolled before a reload was another screen
+  client.handIn(token); // what an ended shift, or a phone that is not in use, has left to send needs no start
   void look(takeOver);
-  // What an ended shift has left to send needs no start.
-  void loaded.then(() => {
-    if (phase === "ready" && kept() === token && actions.of(driverId ?? "").length > 0) connect(token, inHand, takeOver);
-  });
 };
 
 /**
@@ -128,6 +126,7 @@ const look = async (takeOver = false, again = 3) => {
     if (phase === "ready") void comeBack("refused");
     return;
   }
+  renewed = false;
   const { driver, assignments, otherDevice } = found;
   known = { ...known, driver, assignments: Object.fromEntries(assignments.map((one) => [one.id, one])) };
   other = otherDevice;
@@ -292,6 +291,7 @@ const comeBack = async (why) => {
 const changed = (next) => {
   if (next === "refused" || next === "expired") void comeBack(next);
   else if (next === "superseded" || next === "outdated" || next === "two_devices" || next === "other_device") {
+    renewed = false;
     phase = next === "other_device" || (next === "superseded" && !usesOtherTab(tab)) ? "another_phone" : next;
     if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift(false));
     else started(""); // a page that is opened again does not take over by itself

@@ -1,7 +1,7 @@
 // The driver's token, and the device token that renews it. Both are stored on this device. A link has a code or a token in
 // its fragment, which browsers never send.
 
-import { newId } from "./ids.js";
+import { newId, whose } from "./ids.js";
 import { call, endDevice, exchangeCode, exchangeDevice, outcomeOf } from "./sign-in.js";
 import { read, write } from "./storage.js";
 
@@ -45,20 +45,6 @@ export const tokenIn = (text) => {
 export const codeIn = (text) => {
   const found = /(?:[#&]code=|^)([\w-]{22})\s*$/.exec(text.trim());
   return found?.[1] ?? null;
-};
-
-/**
- * Whose it is: the driver's id, null if it does not say.
- * @param {string} token
- * @returns {string | null}
- */
-export const whose = (token) => {
-  try {
-    const claims = token.split(".")[1] ?? "";
-    return JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
-  } catch {
-    return null;
-  }
 };
 
 /**

@@ -1,6 +1,7 @@
 // The upload of a proof: a photo or a signature.
 
 import { Refused } from "./connection.js";
+import { refusalIn } from "./hand-in.js";
 
 /** @import {Action} from "./actions.js" */
 /** @typedef {"photo" | "signature"} PictureKind */
@@ -9,7 +10,7 @@ const ANSWER_MS = 60_000;
 
 /**
  * Uploads a picture. The same `actionId` again is the same proof. Throws Refused: "try_again" if nobody knows
- * whether it arrived, or the server is busy.
+ * whether it arrived, or the server is busy, "unauthorized" if the token is no longer valid.
  * @param {Action} action
  * @param {string | null} token
  * @param {string} [base] the address of the server; a page's own if it is left out
@@ -20,7 +21,7 @@ export const upload = async ({ driverId, assignmentId, actionId, kind = "photo",
   /** @type {Response} */
   let answer;
   try {
-    answer = await fetch(`${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId })}`, {
+    answer = await fetch(`${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId, present: "0" })}`, {
       method: "POST",
       headers: { Authorization: `Bearer ${token}` },
       body: picture,
@@ -31,12 +32,7 @@ export const upload = async ({ driverId, assignmentId, actionId, kind = "photo",
     throw new Refused((await isReadable(picture)) ? "try_again" : "no_picture", "");
   }
   if (answer.ok) return;
-  // A token that has expired: the connection gets another one.
-  if (answer.status === 401 || answer.status === 429 || answer.status >= 500) throw new Refused("try_again", "");
-  /** @type {Partial<Wire.Error>} */
-  const problem = await answer.json().catch(() => ({}));
-  const unreadable = answer.status === 413 || answer.status === 415 || answer.status === 422;
-  throw new Refused(unreadable ? "no_picture" : (problem.code ?? "internal_error"), problem.message ?? "", problem);
+  throw answer.status === 413 || answer.status === 415 || answer.status === 422 ? new Refused("no_picture", "") : await refusalIn(answer);
 };
 
 /** @param {Blob} picture */

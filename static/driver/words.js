@@ -325,8 +325,7 @@ export const delivered = ({ left, tried }, online, returning) => {
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
-const SENDING = new Set(["inside", "ready", "superseded"]);
-const WITH_OTHER_PHONE = new Set(["another_phone", "two_devices"]);
+const SENDING = new Set(["inside", "ready", "superseded", "another_phone", "two_devices"]);
 
 /**
  * @param {Action[]} actions
@@ -345,11 +344,7 @@ export const saved = (actions, phase) => {
         "Saved on this phone, not sent yet: {count} reports.",
         actions.length,
       );
-  const then = WITH_OTHER_PHONE.has(phase)
-    ? text("It is sent when you use this phone again.")
-    : SENDING.has(phase)
-      ? text("It is sent automatically.")
-      : text("Open your own link again to send it.");
+  const then = SENDING.has(phase) ? text("It is sent automatically.") : text("Open your own link again to send it.");
   return `${what} ${then}`;
 };
 

@@ -59,6 +59,63 @@ async def test_a_shift_starts_with_one_tap_that_asks_for_everything(chromium: Br
         assert await dans.page.evaluate("navigator.userActivation.hasBeenActive")
 
 
+async def test_what_an_old_phone_has_kept_reaches_dispatch_while_another_phone_is_in_use(
+    chromium: Browser, site: Site
+) -> None:
+    """It says so, and takes nothing over; a reload and a page that was closed make no difference."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as old:
+        old.owner.network_may_fail = True
+        await old.online()
+        await old.page.evaluate("navigator.serviceWorker.ready")
+        delivery = await accepted(old, site)
+        await old.context.set_offline(True)
+        await expect(old.line).to_have_text("Offline")
+        await old.press("Picked up")
+        await expect(old.page.get_by_role("article")).to_contain_text("Picked up. Saved, not sent yet")
+        async with phone(chromium, site, dan, path=await invitation(site, dan), started=False) as new:
+            await new.press("Use this phone")
+            await new.online()
+            await expect(new.page.get_by_role("button", name="Picked up", exact=True)).to_be_visible()
+            await old.page.reload()
+            await old.context.set_offline(False)
+            other = old.page.get_by_role("heading", name="Another phone is signed in as you since")
+            await expect(other).to_be_visible()
+            notice = old.page.locator("#notices").get_by_text(
+                "Your dispatcher has everything that you did on this phone."
+            )
+            await expect(notice).to_be_visible()
+            await expect(old.page.locator("#saved")).to_be_hidden()
+            await check_accessible(old.page, "handed in")
+            await shoot(old.page, "driver-handed-in-light")
+            await expect(new.page.get_by_role("article")).to_contain_text("Picked up at")
+            assert await status(site, delivery) == "PICKED_UP"
+            assert await nothing_kept(old.page)
+            await old.context.set_offline(True)
+            await old.page.evaluate(KEPT, {"driverId": dan.id, "at": await old.page.evaluate("Date.now()")})
+            await old.page.reload()
+            await expect(old.page.locator("#saved")).to_contain_text(
+                "not sent yet: 1 report. It is sent automatically."
+            )
+            await shoot(old.page, "driver-not-handed-in-light")
+            await old.context.set_offline(False)
+            await expect(old.page.locator("#notices")).to_contain_text("Not accepted for Roma.")
+            await expect(old.page.locator("#saved")).to_be_hidden()
+            await expect(new.line).to_have_text("Online")
+
+
+KEPT = """({ driverId, at }) => new Promise((resolve) => {
+  const opening = indexedDB.open("callboard.driver", 1);
+  opening.onsuccess = () => {
+    const own = { driverId, assignmentId: crypto.randomUUID(), actionId: crypto.randomUUID(), storeName: "Roma" };
+    const writing = opening.result.transaction("actions", "readwrite");
+    writing.objectStore("actions").put({ ...own, type: "picked_up", at, due: at, tried: false });
+    writing.oncomplete = () => { opening.result.close(); resolve(); };
+  };
+})"""
+"""What the driver did on this phone before, about an order that is nobody's."""
+
+
 async def test_two_phones_of_one_driver_do_not_take_turns_by_themselves(
     chromium: Browser, site: Site, people: People
 ) -> None:

@@ -153,8 +153,10 @@ test("a phone asks before it takes over from another one, says whose work it is,
   /** @type {(() => void)[]} */
   const looks = [];
   let hasNetwork = true;
+  let handedIn = 0;
   const phones = ["old", "new"].map(() => new kit.DriverClient({
     base,
+    handedIn: () => (handedIn += 1),
     phone: {
       WebSocket: /** @type {any} */ (WebSocket),
       isOnline: () => hasNetwork,
@@ -189,12 +191,19 @@ test("a phone asks before it takes over from another one, says whose work it is,
   hasNetwork = false;
   looks[0]?.();
   assert.equal(old.connection?.state, "offline");
+  const [kept = ""] = Object.keys(old.state.assignments);
+  await old.report({ type: "arrived", where: "pickup", driverId, assignmentId: kept, storeName: "Fischbude" });
+  await old.report({ type: "picked_up", driverId, assignmentId: kept, storeName: "Fischbude" });
   hasNetwork = true;
   young.connect(second);
   await eventually(() => young.connection?.state === "online");
   looks[0]?.();
   await eventually(() => old.connection?.state === "other_device");
   assert.equal(young.connection?.state, "online", "the phone that comes back asks");
+  await eventually(() => young.state.assignments[kept]?.deliveryStatus === "PICKED_UP");
+  await eventually(() => handedIn === 1);
+  assert.deepEqual([old.connection?.state, young.connection?.state], ["other_device", "online"]);
+  assert.deepEqual(old.actions.of(driverId), []);
   const own = await kit.sessionOf(driverId, second, base);
   assert.ok(typeof own === "object");
   assert.equal(own.otherDevice, null);
@@ -205,6 +214,29 @@ test("a phone asks before it takes over from another one, says whose work it is,
   assert.equal(await young.checkPin(kit.newId(), "0417"), "unknown");
   for (let tries = 1; tries < 5; tries++) assert.equal(await young.checkPin(assignmentId, "9999"), "wrong");
   assert.equal(await young.checkPin(assignmentId, "0417"), "locked");
+});
+
+test("what is queued goes without a connection, makes nobody present, and a token that is over says so", { skip }, async (t) => {
+  const { id: driverId } = await call("POST", "/drivers", { name: "Max" });
+  const { code } = await call("POST", `/drivers/${driverId}/invitation`);
+  const answer = await kit.exchangeCode(base, { code, actionId: kit.newId() });
+  assert.equal(answer.outcome, "in");
+  /** @type {string[]} */
+  const said = [];
+  const driver = new kit.DriverClient({ base, changed: (state) => said.push(state), refused: ({ type }, { code: why }) => said.push(`${type} ${why}`) });
+  t.after(() => driver.close());
+  const own = { driverId, assignmentId: kit.newId(), storeName: "Roma" };
+  await driver.report({ ...own, type: "picked_up" });
+  await driver.report({ ...own, type: "proof", kind: "photo", picture: new Blob([Buffer.from("iVBORw0KGgo=", "base64")]) });
+  driver.handIn(answer.signedIn.token);
+  await eventually(() => driver.actions.all.length === 0);
+  assert.deepEqual(said.sort(), ["picked_up not_found", "proof not_found"]);
+  assert.equal((await call("GET", `/drivers/${driverId}`)).availability, "offline");
+
+  await kit.endDevice(base, { deviceToken: answer.signedIn.deviceToken });
+  await driver.report({ ...own, type: "arrived", where: "pickup" });
+  await eventually(() => said.includes("refused"));
+  assert.deepEqual(driver.actions.of(driverId).map(({ type }) => type), ["arrived"], "it is kept");
 });
 
 test("a TypeScript app with the package passes the compiler's strict checks", { skip }, () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { test } from "node:test";
 
-import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, tokenIn, whose } from "../../static/driver/token.js";
+import { whose } from "../../static/driver/ids.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, tokenIn } from "../../static/driver/token.js";
 
 if (!globalThis.crypto) Object.defineProperty(globalThis, "crypto", { value: webcrypto }); // Node.js 18
 

@@ -660,6 +660,37 @@ async def test_a_phone_that_looks_before_it_connects_makes_nobody_present(site: 
     problem(await site.vic.get(f"/drivers/{new_id()}/session"), 404, "not_found")
 
 
+async def test_a_phone_that_is_not_in_use_hands_in_its_reports_and_changes_nothing_else(
+    site: Site, problem: Check
+) -> None:
+    """The other phone stays connected, and a driver who is away does not become available."""
+    dora = await site.driver("Dora")
+    report = f"/drivers/{dora.id}/assignments/{new_id()}/pickup"
+    for query, availability in (("?present=0", "offline"), ("", "available")):
+        client = site.anonymous({"Authorization": f"Bearer {await named(site, dora, 'phone')}"})
+        problem(await client.post(report + query), 404, "not_found")
+        assert (await site.vic.get(f"/drivers/{dora.id}")).json()["availability"] == availability
+    assert (await client.post(f"{report}?present=perhaps")).status_code == 422
+    dan = await site.driver(at_work=True)
+    first, second = [await named(site, dan, one) for one in ("old", "new")]
+    old = site.anonymous({"Authorization": f"Bearer {first}"})
+    delivery, assignment = await site.assignment(dan)
+    path = f"/drivers/{dan.id}/assignments/{assignment['id']}"
+    async with driver_app(site.node.ws_url, dan.id, bearer=second) as app:
+        done = await old.post(f"{path}/pickup?present=0", json={"actionId": new_id()})
+        assert done.status_code == 200, done.text
+        heard = await app.hear(lambda m: m["type"] == "assignment" and m["assignment"]["pickedUpAt"] is not None)
+        assert heard["assignment"]["id"] == assignment["id"]
+        moved = {"reason": "puncture", "force": True}
+        moved_to = await site.alice.post(f"/admin/assignments/{assignment['id']}/reassign", json=moved)
+        assert moved_to.status_code == 200, moved_to.text
+        late = problem(await old.post(f"{path}/complete?present=0"), 409, "assignment_not_active")
+        assert late["nowWith"] in ("nobody", "another_driver")
+        assert (await app.ask("ping"))["type"] == "pong"
+    events = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    assert [one["data"]["what"] for one in events if one["type"] == "delivery.late_report"] == ["delivery.delivered"]
+
+
 async def named(site: Site, driver: Driver, name: str) -> str:
     """The token of one more device, which has this name."""
     answer = await site.nobody.post("/driver/sign-in", json={"code": await invite(site, driver), "name": name})

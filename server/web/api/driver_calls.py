@@ -1,4 +1,6 @@
-"""The HTTP API for drivers' apps without a socket. Each call also makes the driver present."""
+"""The HTTP API for drivers' apps without a socket. Each call also makes the driver present, unless it is a report that
+says otherwise.
+"""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -20,7 +22,7 @@ from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, T
 from server.web.access.tokens import bearer, holder_of
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.drivers import CallingDriver
+from server.web.api.drivers import CallingDriver, ReportingDriver
 from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of, submit
@@ -153,7 +155,7 @@ async def reject_offer(
     r.ACTION_ID_USED,
 )
 async def pick_up(
-    request: Call, driver_id: CallingDriver, assignment_id: PathId, said: MayBeMissing[s.Action]
+    request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: MayBeMissing[s.Action]
 ) -> a.AssignmentDone:
     command = c.PickUp(assignment_id, driver_id, request.user.actor, action(said))
     return with_assignment(await submit(request, command))
@@ -170,7 +172,7 @@ async def pick_up(
     r.PIN_LOCKED,
 )
 async def complete(
-    request: Call, driver_id: CallingDriver, assignment_id: PathId, said: MayBeMissing[s.Completion]
+    request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: MayBeMissing[s.Completion]
 ) -> a.AssignmentDone:
     proof = said.proof or s.HandoverProof()
     command = c.Complete(assignment_id, driver_id, request.user.actor, action(said), proof.pin, proof.name, proof.note)
@@ -200,7 +202,9 @@ async def check_pin(request: Call, driver_id: CallingDriver, assignment_id: Path
     r.ACTION_ID_USED,
     r.NOT_PICKED_UP,
 )
-async def arrive(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.Arrival) -> a.AssignmentDone:
+async def arrive(
+    request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: s.Arrival
+) -> a.AssignmentDone:
     command = c.Arrive(assignment_id, driver_id, said.where, request.user.actor, action(said))
     return with_assignment(await submit(request, command))
 
@@ -213,7 +217,9 @@ async def arrive(request: Call, driver_id: CallingDriver, assignment_id: PathId,
     r.ACTION_ID_USED,
     r.ALREADY_PICKED_UP,
 )
-async def release(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.Release) -> a.AssignmentDone:
+async def release(
+    request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: s.Release
+) -> a.AssignmentDone:
     command = c.Release(assignment_id, driver_id, said.reason, request.user.actor, said.note, action(said))
     return with_assignment(await submit(request, command))
 
@@ -227,7 +233,9 @@ async def release(request: Call, driver_id: CallingDriver, assignment_id: PathId
     r.NOT_PICKED_UP,
     r.ALREADY_RETURNING,
 )
-async def fail(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.Failure) -> a.AssignmentDone:
+async def fail(
+    request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: s.Failure
+) -> a.AssignmentDone:
     command = c.Fail(assignment_id, driver_id, said.reason, request.user.actor, said.note, said.then, action(said))
     return with_assignment(await submit(request, command))
 

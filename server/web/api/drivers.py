@@ -20,6 +20,7 @@ from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER
 from server.web.access.tokens import mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
+from server.web.api.bodies import Query
 from server.web.api.delivery_commands import distinct, planned
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
@@ -29,6 +30,7 @@ from server.web.http.errors import existing, not_found, unauthorized, unless_ref
 from server.web.http.paging import BY_ID, Page
 
 PATH: Final = "/drivers/{driver_id:str}"
+REPORT: Final = Query(s.ReportQuery)
 Given = TypeVar("Given")
 
 
@@ -46,6 +48,16 @@ async def driver_of(request: Call, driver_id: str) -> str:
 
 
 CallingDriver: TypeAlias = Annotated[str, driver_of]
+
+
+async def reporter_of(request: Call, driver_id: str) -> str:
+    """The same, but a report with `present=0` does not make the driver present."""
+    if REPORT.of(request).present:
+        return await driver_of(request, driver_id)
+    return id_in_path(driver_id)
+
+
+ReportingDriver: TypeAlias = Annotated[str, reporter_of]
 
 
 async def shown(node: Node, driver: Driver) -> DriverView:

@@ -21,7 +21,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.bodies import Upload
 from server.web.api.deliveries import VisibleDelivery
-from server.web.api.drivers import CallingDriver
+from server.web.api.drivers import ReportingDriver
 from server.web.api.endpoint import Download, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
@@ -43,7 +43,7 @@ ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png"}
     status=201,
     upload=FILE,
 )
-async def add_proof(request: Call, driver_id: CallingDriver, assignment_id: PathId, query: s.ProofQuery) -> a.ProofId:
+async def add_proof(request: Call, driver_id: ReportingDriver, assignment_id: PathId, query: s.ProofQuery) -> a.ProofId:
     """The file is stored before the command, so that no proof is without its file; it counts only after the command."""
     data = await FILE.of(request)
     if type_of(data) is None:

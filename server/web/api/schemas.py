@@ -234,6 +234,12 @@ class Action(_Given, frozen=True, kw_only=True):
     lon: Lon | None = None
 
 
+class ReportQuery(RequestQuery, frozen=True):
+    """With `present=0` the report does not make the driver present: it comes from a device that they do not use now."""
+
+    present: bool = True
+
+
 class Arrival(Action, frozen=True, kw_only=True):
     """Where the driver has arrived: at the store or at the customer."""
 
@@ -320,7 +326,7 @@ class NewPushSubscription(_Given, frozen=True):
     expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
-class ProofQuery(RequestQuery, frozen=True):
+class ProofQuery(ReportQuery, frozen=True, kw_only=True):
     """What is uploaded. The same `actionId` again is the same proof."""
 
     kind: Literal["photo", "signature"]
