@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import uuid4
 
 import httpx2 as httpx
@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from server.driver_client import messages as m
+from server.driver_client.calls import PinAnswer, Refused, check_pin
 from server.driver_client.connection import Connection
 from server.driver_client.mirror import Mirror
 
@@ -29,15 +30,9 @@ FINAL_CODES: Final = range(4100, 4200)
 AGAIN_CODES: Final = frozenset({"try_again", "too_many_requests"})
 
 Heard = Callable[[m.ToDriver], None]
+TakeOver = Literal["always", "once", "ask"]
 
-
-class Refused(Exception):
-    """The server said no: its `code`, what it said, and the rest of its answer."""
-
-    def __init__(self, code: str, message: str, more: m.Frame) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.more = more
+__all__ = ["Dismissed", "DriverClient", "Refused", "TakeOver", "phone_time"]
 
 
 class Dismissed(Exception):
@@ -80,15 +75,21 @@ class DriverClient:
 
     # The connection
 
-    async def run(self) -> None:
-        """Stay connected until cancelled. Raises Dismissed."""
+    async def run(self, *, take_over: TakeOver = "always") -> None:
+        """Stay connected until cancelled. Raises Dismissed.
+
+        If another device of the driver is in use, "ask" is dismissed with 4106: ask the driver, and run "once", which
+        takes over with its first `hello` and asks later, when it comes back from a lost connection. "always" does not
+        ask.
+        """
         pause = FIRST_PAUSE_SECONDS
         while True:
             await asyncio.sleep(self.away_seconds)
             greeted = False
             connection: Connection | None = None
             try:
-                connection = Connection(self.url, await self._token(), self._take, last_seq=self.mirror.seq)
+                token, last_seq = await self._token(), self.mirror.seq
+                connection = Connection(self.url, token, self._take, last_seq=last_seq, take_over=take_over != "ask")
                 greeted = await self._session(connection)
             except (OSError, TimeoutError, httpx.TransportError):  # who makes the tokens may be away too
                 pass
@@ -102,6 +103,7 @@ class DriverClient:
                 raise Dismissed(code, connection.close_reason)
             if greeted:
                 pause = FIRST_PAUSE_SECONDS
+                take_over = "ask" if take_over == "once" else take_over
             wait = self._come_back_in if self._come_back_in is not None else pause * random.uniform(0.5, 1.5)
             self._come_back_in = None
             await asyncio.sleep(wait)
@@ -189,6 +191,12 @@ class DriverClient:
                     if refused.code not in AGAIN_CODES:
                         raise
                 await asyncio.sleep(AGAIN_SECONDS * random.uniform(0.5, 1.5))
+
+    async def check_pin(self, assignment_id: str, pin: str) -> PinAnswer:
+        """Whether the customer's PIN is right, while the customer is there. "unknown" without a network or `http`."""
+        if self._http is None or self.away_seconds or self.mirror.driver_id is None:
+            return "unknown"
+        return await check_pin(self._http, self.mirror.driver_id, await self._token(), assignment_id, pin)
 
     async def _ask(self, message: m.FromDriver) -> m.Result:
         await self.connected.wait()

@@ -35,8 +35,9 @@ Likes = Callable[[Frame], Any]
 class Connection(asyncio.Protocol):
     """`close_code` is what the server closed with, None before and for a connection that was lost or ended here.
 
-    `last_seq` asks for what came after that number. A browser cannot set headers: `in_subprotocol` sends the token as
-    browsers do. `over` is called at the end.
+    `last_seq` asks for what came after that number. Without `take_over` the server closes with 4106 if another device
+    of the driver is in use. A browser cannot set headers: `in_subprotocol` sends the token as browsers do. `over` is
+    called at the end.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         *,
         over: Callable[[], None] = lambda: None,
         last_seq: int | None = None,
+        take_over: bool = True,
         in_subprotocol: bool = False,
         max_bytes: int | None = MAX_BYTES,
     ) -> None:
@@ -59,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._tell_over = over
         self._heard_at = time.monotonic()
         self._reads = True
-        self._uri = parse_uri(socket_url(url, last_seq))
+        self._uri = parse_uri(socket_url(url, last_seq, take_over=take_over))
         offered = [Subprotocol(SUBPROTOCOL), Subprotocol(f"bearer.{token}")] if in_subprotocol else None
         self._protocol = ClientProtocol(self._uri, subprotocols=offered, max_size=max_bytes)
         self._token = None if in_subprotocol else token
@@ -262,7 +264,8 @@ class Connection(asyncio.Protocol):
         self._tell_over()
 
 
-def socket_url(url: str, last_seq: int | None = None) -> str:
+def socket_url(url: str, last_seq: int | None = None, *, take_over: bool = True) -> str:
     """The address of the drivers' socket of the server at `url` (http or ws, with or without TLS)."""
     base = "ws" + url.removeprefix("http") if url.startswith("http") else url
-    return base.rstrip("/") + "/ws/driver" + ("" if last_seq is None else f"?lastSeq={last_seq}")
+    query = ([] if last_seq is None else [f"lastSeq={last_seq}"]) + ([] if take_over else ["takeOver=0"])
+    return base.rstrip("/") + "/ws/driver" + ("?" if query else "") + "&".join(query)
