@@ -163,8 +163,10 @@ FOR_PROGRAMS = {
     "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
     "token.js": {"callboard.driver.signingIn"},
     "upload.js": {
-        "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs"
-        '?${new URLSearchParams({ kind, actionId, present: "0" })}'
+        (
+            "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?"
+            '${new URLSearchParams({ kind, actionId, present: "0" })}'
+        ),
     },
     "view.js": {"Escape", "Callboard"},
     "words.js": {reason for reason in SUGGESTED if " " in reason},

@@ -1,6 +1,6 @@
 // Where this phone keeps what the driver has done: in IndexedDB, which keeps what a closing page has written and lets
 // tabs change a row one after the other. What could not be written (storage is forbidden or full, or the browser closed the
-// database, or does not answer) is kept beside it, pictures as long as the page lasts, until it can be written.
+// database, or does not answer) is kept beside it until it can be written, in the little room that texts have.
 
 /** @import {Action} from "./actions.js" */
 /** @typedef {(kept: Action | undefined) => Action | null | undefined} Change */
@@ -9,6 +9,7 @@
 const DATABASE = "callboard.driver";
 const TABLE = "actions";
 const BESIDE = "callboard.driver.unsaved"; // rows that differ from those in the database, by their ids; null: deleted
+const PICTURE = "callboard.driver.unsaved.picture."; // the picture of such a row, by its id: one that finds no room harms no row
 const ANSWER_WITHIN_MS = 3_000; // then the driver does not wait for the database any more
 const AGAIN_MS = 10_000;
 
@@ -22,9 +23,14 @@ const ofPage = () => {
 };
 
 export class KeptActions {
-  /** @param {Beside | null} [beside] where rows are kept that the database does not take */
-  constructor(beside = ofPage()) {
+  /**
+   * `beside` is where rows are kept that the database does not take. `unsaved` is called for a row that is kept nowhere: it
+   * lasts as long as the page.
+   * @param {{beside?: Beside | null, unsaved?: (row: Action) => void}} [options]
+   */
+  constructor({ beside = ofPage(), unsaved = () => {} } = {}) {
     this._beside = beside;
+    this._lasts = unsaved;
     const kept = this._readBeside();
     /** @type {Map<string, Action>} the rows as this page last saw them */
     this._memory = new Map();
@@ -66,7 +72,7 @@ export class KeptActions {
     const before = this._unsaved.has(actionId);
     if (kept) this._unsaved.delete(actionId);
     else this._unsaved.add(actionId);
-    if (!kept || before) this._writeBeside(actionId, kept ? undefined : row);
+    if (!kept || before) await this._writeBeside(actionId, kept ? undefined : row);
     return row;
   }
 
@@ -120,6 +126,18 @@ export class KeptActions {
 
   /** @returns {Map<string, Action | null>} */
   _readBeside() {
+    const rows = this._rowsBeside();
+    for (const [actionId, row] of rows) {
+      if (row?.type !== "proof") continue;
+      const picture = pictureIn(this._beside?.getItem(PICTURE + actionId) ?? "");
+      if (picture) rows.set(actionId, { ...row, picture });
+      else rows.delete(actionId);
+    }
+    return rows;
+  }
+
+  /** @returns {Map<string, Action | null>} without their pictures */
+  _rowsBeside() {
     try {
       return new Map(JSON.parse(this._beside?.getItem(BESIDE) ?? "[]"));
     } catch {
@@ -128,22 +146,51 @@ export class KeptActions {
   }
 
   /**
-   * Other tabs keep theirs there too. A picture is too large.
+   * Other tabs keep theirs there too.
    * @param {string} actionId
    * @param {Action | null | undefined} row null: deleted; undefined: the database has it
    */
-  _writeBeside(actionId, row) {
-    const kept = this._readBeside();
-    if (row === undefined || row?.picture) kept.delete(actionId);
-    else kept.set(actionId, row);
+  async _writeBeside(actionId, row) {
+    const picture = row?.picture ? await textOf(row.picture) : null;
+    const kept = this._rowsBeside();
+    if (row === undefined) kept.delete(actionId);
+    else kept.set(actionId, row && { ...row, picture: undefined });
     try {
+      if (picture === null) this._beside?.removeItem(PICTURE + actionId);
+      else this._beside?.setItem(PICTURE + actionId, picture);
       if (kept.size === 0) this._beside?.removeItem(BESIDE);
       else this._beside?.setItem(BESIDE, JSON.stringify([...kept]));
+      if (this._beside) return;
     } catch {
-      // full: it lasts as long as the page
+      // full
     }
+    if (row && !row.tried) this._lasts(row);
   }
 }
+
+/**
+ * A picture as a text. "" if the browser has lost it.
+ * @param {Blob} picture
+ */
+const textOf = async (picture) => {
+  try {
+    let binary = "";
+    for (const byte of new Uint8Array(await picture.arrayBuffer())) binary += String.fromCharCode(byte);
+    return `${picture.type},${btoa(binary)}`;
+  } catch {
+    return "";
+  }
+};
+
+/**
+ * The picture in such a text, or null.
+ * @param {string} text
+ */
+const pictureIn = (text) => {
+  const [type = "", data] = text.split(",");
+  if (!data) return null;
+  return new Blob([Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0))], { type });
+};
 
 /**
  * What `work` gives, or an error once the signal says that it is too late.

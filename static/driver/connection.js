@@ -99,6 +99,7 @@ export class Connection {
     this._pongDue = null;
     this._number = 0;
     this._takeOver = options.takeOver ?? true;
+    this._isDoubtful = false; // the device says that it has no network, and it has one
     /** since when it is online, or is not, on the monotonic clock in ms */
     this.since = performance.now();
     this._phone = options.phone ?? browser();
@@ -178,6 +179,7 @@ export class Connection {
         this._failures = 0;
       }, STEADY_MS);
       this._takeOver = false;
+      this._isDoubtful = !this._phone.isOnline();
       this.since = performance.now();
       this.state = "online"; // before it is heard: what it leads to may be sent at once
       this._options.heard(message);
@@ -208,8 +210,9 @@ export class Connection {
   // Back from sleep, from the background, or the network came or went.
   _look() {
     if (LASTING_STATES.has(this.state)) return;
+    if (this._phone.isOnline()) this._isDoubtful = false;
     if (this.state === "online") {
-      if (!this._phone.isOnline()) this._lost(this._socket, 0);
+      if (!this._phone.isOnline() && !this._isDoubtful) this._lost(this._socket, 0);
       else if (this._phone.isVisible()) this._probe();
     } else if (this._phone.isOnline() && this.state === "offline") {
       this._failures = 0;
@@ -265,8 +268,9 @@ export class Connection {
       return;
     }
     this._set("offline");
-    if (!this._phone.isOnline()) return; // the device says when it is back
-    this._retry = setTimeout(() => this.open(), pauseMs(this._failures++, asked, Math.random()));
+    // The device says when its network is back, but not all of them know.
+    const failures = this._phone.isOnline() ? this._failures++ : Infinity;
+    this._retry = setTimeout(() => this.open(), pauseMs(failures, asked, Math.random()));
   }
 
   /** @param {ConnectionState} state */

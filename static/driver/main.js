@@ -2,6 +2,7 @@
 
 import { byId } from "../elements.js";
 import { UNDO_MS } from "./actions.js";
+import { KeptActions } from "./action-store.js";
 import { Alarm } from "./alarm.js";
 import { DriverClient, now } from "./client.js";
 import { Refused } from "./connection.js";
@@ -19,6 +20,7 @@ import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords,
 import { LONGER_BY_MIN, hasNewWork, named, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn } from "./token.js";
 import { counted, text } from "./text.js";
+import { Refusals, keepUrgent, keptUrgent } from "./told.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
 import { GATE, km, refused, reportRefused } from "./words.js";
@@ -44,8 +46,7 @@ let wantsShift = false; // the driver has started it, and the server does not kn
 let known = start();
 /** @type {import("./session.js").OtherDevice | null} the other phone that is in use */
 let other = null;
-/** @type {Map<string, string>} what the server did not accept of a delivery that is still in hand, by its id */
-const refusals = new Map();
+const refusals = new Refusals();
 /** @type {Map<number, number>} when a notice was first said, on the monotonic clock in ms */
 const saidAt = new Map();
 /** @type {Set<string>} */
@@ -65,6 +66,7 @@ const client = new DriverClient({
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
   refused: (action, error) => refusedReport(action, error),
+  store: new KeptActions({ unsaved: () => client.adopt(say(client.state, "urgent", "This phone cannot save the picture. Keep this page open until it is sent.")) }),
   handedIn: () => client.adopt(say(client.state, "good", "Your dispatcher has everything that you did on this phone.")),
 });
 const { actions } = client;
@@ -98,7 +100,15 @@ const enter = ({ takeOver = false } = {}) => {
   draw();
   scrollTo(0, 0); // what was scrolled before a reload was another screen
   client.handIn(token); // what an ended shift, or a phone that is not in use, has left to send needs no start
+  sayAgain();
   void look(takeOver);
+};
+
+// What was urgent and may not be read yet is said again, after a reload or by another screen of this page.
+const sayAgain = () => {
+  for (const { text: words, values, at } of keptUrgent()) {
+    if (Math.abs(Date.now() - at) < URGENT_MS) client.adopt(say(client.state, "urgent", words, values));
+  }
 };
 
 /**
@@ -146,6 +156,7 @@ const connect = (token, inHand, takeOver) => {
   useTab(tab);
   received.clear();
   client.connect(token, inHand ?? {}, { takeOver });
+  sayAgain();
   draw();
 };
 
@@ -218,10 +229,11 @@ const adopted = (before) => {
     dismissLater(notice.id, notice.kind === "urgent" ? URGENT_MS : NOTICE_MS);
     if (["work", "bad", "urgent"].includes(notice.kind)) alarm.nudge();
   }
+  keepUrgent(client.state.notices, Date.now());
   if (hasNewWork(before, client.state)) endUrgent();
   const { driver, assignments, earnings } = client.state;
   if (!driver) return;
-  for (const id of refusals.keys()) if (!(id in assignments)) refusals.delete(id);
+  refusals.keepOnly(assignments);
   closeEnded(assignments);
   started(driver.availability === "shift_ended" ? "" : driver.id);
   keepInHand({ driver, assignments, earnings });
@@ -297,6 +309,7 @@ const changed = (next) => {
     else started(""); // a page that is opened again does not take over by itself
     known = client.state;
     client.state = start();
+    sayAgain();
     if (phase === "another_phone" || phase === "two_devices") void look();
   }
   keepAwake();
@@ -405,6 +418,8 @@ const forget = () => {
   opened++;
   byId("gate-goods").hidden = !hasWork();
   keepInHand(null);
+  refusals.keepOnly({});
+  keepUrgent([], Date.now());
   forgetDraft();
   left();
   push.turnOff({ forget: true });
@@ -427,7 +442,7 @@ const assignmentOf = (assignmentId) => {
  * @param {Omit<import("./actions.js").Deed, "driverId" | "assignmentId" | "storeName" | "sellerOrderId">} deed
  */
 const report = async ({ driverId, id: assignmentId, storeName, sellerOrderId }, deed) => {
-  refusals.delete(assignmentId);
+  refusals.set(assignmentId, null);
   await actions.add({ driverId, assignmentId, storeName, sellerOrderId, ...deed }, now());
 };
 
@@ -501,7 +516,7 @@ const complete = async (assignmentId) => {
 /** @type {Record<string, (id: string, detail: string) => unknown>} what the driver can do, by the name on its button */
 const ACTIONS = {
   accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
-  reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
+  reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, ...(reason && { reason }) }),
   picked_up: async (assignmentId) => {
     const assignment = assignmentOf(assignmentId);
     if (!assignment || !(await isHere(assignmentId, assignment.pickup, farFromStore))) return;

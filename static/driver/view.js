@@ -39,7 +39,7 @@ import { text } from "./text.js";
  * @property {boolean} audible whether it would be heard
  * @property {PushState} push
  * @property {Actions} actions
- * @property {Map<string, string>} refusals what the server did not accept of a delivery in hand, by its id
+ * @property {import("./told.js").Refusals} refusals what the server did not accept of deliveries in hand
  * @property {Action[]} saved
  * @property {DriverNumbers | null} numbers
  * @property {Sent} proofs the pictures that the server has
@@ -47,6 +47,7 @@ import { text } from "./text.js";
 
 export const MADE_WAY = "offer"; // the answer of a question that an offer closed
 const SHORT_MS = 10_000;
+const UNEXPLAINED_MS = 2_500; // a page that is not seen looks once a second
 const OFFLINE_AFTER_MS = 1_500;
 
 /**
@@ -103,6 +104,8 @@ export class View {
     this.silence = undefined;
     /** @type {string | null} the id of the offer that is shown */
     this.offerShown = null;
+    /** @type {string | null} the id of the offer that was rejected without a reason */
+    this.rejected = null;
     for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
       const press = byId(id);
       press.addEventListener("click", () => {
@@ -394,8 +397,9 @@ export class View {
     write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
     const refusal = within(article, ".refusal");
-    write(refusal, about.refusals.get(assignment.id) ?? "");
-    show(refusal, about.refusals.has(assignment.id));
+    const refused = about.refusals.of(assignment.id);
+    write(refusal, refused ?? "");
+    show(refusal, refused !== null);
     this.drawStops(article, assignment, done !== null);
     this.drawFacts(article, assignment, state, now);
     this.drawProofs(article, assignment, about);
@@ -620,6 +624,12 @@ export class View {
       if (press.closest("#answer, #reasons")) press.disabled = busy || rejecting;
     }
     write(byId("accept"), busy ? text("Accepting…") : text("Accept"));
+    // Who has pressed *Reject* has answered, also without a reason when the time is over or the phone is put away.
+    const saysNo = !byId("reasons").hidden && (left < UNEXPLAINED_MS || document.visibilityState === "hidden");
+    if (saysNo && !rejecting && this.rejected !== offer.id) {
+      this.rejected = offer.id;
+      this.answer("reject");
+    }
   }
 
   /**

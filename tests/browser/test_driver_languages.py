@@ -80,6 +80,7 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
         await expect(dans.page.get_by_role("button", name=words["undo"])).to_be_visible()
         await fits(dans, f"driver-{locale}-delivered")
         await expect(dans.page.locator("#notices")).to_contain_text(words["notice"])
+        await returned(dans, site, f"driver-{locale}-returned")
         await dans.press(words["break"])
         await expect(dans.page.get_by_role("dialog", name=words["length"])).to_be_visible()
         await fits(dans, f"driver-{locale}-break")
@@ -99,6 +100,30 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
         dans.owner.network_may_fail = True
         await dans.context.set_offline(True)
         await expect(dans.page.get_by_role("alert")).to_contain_text(words["offline"])
+
+
+async def returned(on: Phone, site: Site, name: str) -> None:
+    """Goods come back to the store, and each of its words is whole where the driver can undo it."""
+    _, assignment = await site.assignment(on.driver)
+    path = f"/assignments/{assignment['id']}"
+    assert (await on.driver.post(f"{path}/pickup")).status_code == 200
+    assert (await on.driver.post(f"{path}/failed", {"reason": "refused", "then": "return"})).status_code == 200
+    await tap(on.page.locator("[data-action=returned]"))
+    await expect(on.page.locator(".steps .waiting p")).to_contain_text(re.compile(r"\d"))
+    await fits(on, name)
+    assert await on.page.evaluate(BROKEN) == [], name
+    await expect(on.page.get_by_role("article")).to_have_count(0, timeout=20_000)
+
+
+BROKEN = """() => [...document.querySelectorAll(".steps p")].filter((e) => e.checkVisibility()).flatMap((e) => {
+  const [node] = e.childNodes, words = [...e.textContent.matchAll(/[^\\s\u00ad]+/g)], range = document.createRange();
+  return words.filter((word) => {
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map(String);
+})"""
+"""The words that are broken in their middle."""
 
 
 @pytest.mark.parametrize("size", [{"width": 360, "height": 740}, {"width": 740, "height": 360}], ids=["up", "side"])

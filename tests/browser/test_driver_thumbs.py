@@ -245,6 +245,38 @@ async def nothing_kept(page: Page) -> bool:
     return await kept(page) == []
 
 
+@pytest.mark.parametrize("end", ["the time ends", "the phone is put away"])
+async def test_who_pressed_reject_has_answered_also_without_a_reason(chromium: Browser, site: Site, end: str) -> None:
+    """The offer of somebody who still looks for the reason does not expire, and is not accepted for them."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        delivery = await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await pass_time(dans, 700)
+        await dans.press("Reject")
+        await expect(dans.offer.get_by_role("heading", name="Why not?")).to_be_visible()
+        assert (await dan.offer())["deliveryId"] == delivery["id"]
+        if end == "the time ends":
+            await dans.page.clock.fast_forward(LONG_SECONDS * 1000 - 3_000)
+            await pass_time(dans, 300)
+        else:
+            await dans.page.evaluate(HIDDEN)
+        await expect(dans.offer).to_be_hidden()
+
+        async def rejections() -> list[Any]:
+            timeline = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+            return [one["data"]["reason"] for one in timeline if one["type"] == "offer.rejected"]
+
+        assert await until(rejections) == [None]
+
+
+HIDDEN = """() => {
+  Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 async def test_delivered_is_taken_back(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:

@@ -302,6 +302,37 @@ async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browse
         await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.proofs') === '{}'"))
 
 
+async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chromium: Browser, site: Site) -> None:
+    """Dan gives the order back without a network, while ops report its pickup for him."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        delivery = await accepted(dans, site)
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await dans.press("Give back")
+        await choose(dans, "Give back", "Store is closed")
+        done = f"/admin/assignments/{delivery['assignment']['id']}/pickup"
+        assert (await site.alice.post(done, json={"reason": "Dan called"})).is_success
+        await dans.context.set_offline(False)
+        refusal = dans.page.locator(".job .refusal")
+        number = delivery["sellerOrderId"]
+        words = f"Not accepted for Trattoria da Enzo ({number}). The order is already picked up."
+        await expect(refusal).to_have_text(words)
+        await dans.page.reload()
+        await dans.online()
+        await expect(refusal).to_have_text(words)
+        await expect(refusal).to_be_in_viewport(ratio=1)
+        await shoot(dans.page, "driver-refused-light")
+        await dans.press("I am at the customer")
+        await expect(refusal).to_be_hidden()
+        await dans.page.reload()
+        await dans.online()
+        await expect(dans.page.get_by_role("article")).to_contain_text("Arrived at")
+        await expect(refusal).to_be_hidden()
+
+
 async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happened(
     chromium: Browser, node: StartNode, people: People
 ) -> None:
@@ -341,6 +372,8 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
         await until(lambda: nothing_kept(dans.page))
         await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.driver.handover') === null"))
         await expect(notice).to_have_count(1)
+        await dans.page.reload()
+        await expect(notice).to_contain_text(words)
         await expect(dans.page.get_by_role("article")).to_have_count(0)
         await check_accessible(dans.page, "driver-taken-away")
         await shoot(dans.page, "driver-taken-away")

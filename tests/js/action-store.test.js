@@ -94,7 +94,7 @@ const phone = (t) => {
   Object.defineProperty(globalThis, "indexedDB", { value: database, configurable: true });
   t.after(() => Reflect.deleteProperty(globalThis, "indexedDB"));
   const beside = new Beside();
-  return { database, beside, store: new KeptActions(beside) };
+  return { database, beside, store: new KeptActions({ beside }) };
 };
 
 /**
@@ -163,7 +163,7 @@ test("a database that does not answer holds up nothing, and what was done is kep
   assert.equal((await store.change("3", () => action("3")))?.actionId, "3", "nobody waits again");
   assert.equal(await store.change("1", () => null), null);
   assert.deepEqual([...database.rows.keys()], ["1"]);
-  const reopened = new KeptActions(beside);
+  const reopened = new KeptActions({ beside });
   reopened._isSilent = true;
   assert.deepEqual(ids(await reopened.all()), ["2", "3"], "the phone ended the page");
 
@@ -174,21 +174,47 @@ test("a database that does not answer holds up nothing, and what was done is kep
   await time.pass(10);
   assert.deepEqual([...database.rows.keys()], ["2", "3"]);
   assert.equal(beside.texts.size, 0);
-  const again = new KeptActions(beside).all();
+  const again = new KeptActions({ beside }).all();
   await time.pass(10);
   assert.deepEqual(ids(await again), ["2", "3"], "what was taken back does not return");
 });
 
-test("what another tab keeps beside the database stays, and a picture lasts as long as the page", async (t) => {
+test("what another tab keeps beside the database stays, pictures too", async (t) => {
   const { database, beside, store } = phone(t);
-  const other = new KeptActions(beside);
+  const other = new KeptActions({ beside });
   database.full = true;
   await store.change("1", () => action("1"));
   await other.change("2", () => action("2"));
-  await other.change("3", () => ({ ...action("3"), type: "proof", picture: new Blob(["x"]) }));
+  const picture = new Blob([Uint8Array.from({ length: 256 }, (_, byte) => byte)], { type: "image/jpeg" });
+  await other.change("3", () => ({ ...action("3"), type: "proof", picture }));
   assert.deepEqual(ids(await other.all()), ["2", "3"]);
-  assert.deepEqual(ids(await new KeptActions(beside).all()), ["1", "2"]);
+  const reopened = new KeptActions({ beside });
+  const rows = await reopened.all();
+  assert.deepEqual(ids(rows), ["1", "2", "3"], "the phone ended the page");
+  assert.equal(rows[2]?.picture?.type, "image/jpeg");
+  assert.deepEqual(await rows[2]?.picture?.arrayBuffer(), await picture.arrayBuffer());
+  await reopened.change("3", (row) => row && { ...row, tried: true });
   database.full = false;
-  await store.all();
-  assert.deepEqual(ids(await new KeptActions(beside).all()), ["1", "2"]);
+  await reopened.all();
+  assert.deepEqual([...database.rows.keys()].sort(), ["1", "2", "3"]);
+  assert.equal(database.rows.get("3")?.tried, true);
+  assert.equal(beside.texts.size, 0);
+});
+
+test("a picture that finds no room anywhere is said, and harms no report", async (t) => {
+  const { database, beside } = phone(t);
+  /** @type {string[]} */
+  const unsaved = [];
+  const store = new KeptActions({ beside, unsaved: ({ actionId }) => unsaved.push(actionId) });
+  database.full = true;
+  const { setItem } = beside;
+  beside.setItem = (key, text) => {
+    if (text.length > 1_000) throw new Error("full");
+    setItem(key, text);
+  };
+  await store.change("1", () => action("1"));
+  await store.change("2", () => ({ ...action("2"), type: "proof", picture: new Blob(["x".repeat(1_000)]) }));
+  assert.deepEqual(unsaved, ["2"]);
+  assert.deepEqual(ids(await store.all()), ["1", "2"], "it lasts as long as the page");
+  assert.deepEqual(ids(await new KeptActions({ beside }).all()), ["1"]);
 });

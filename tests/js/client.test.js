@@ -216,6 +216,47 @@ test("a phone asks before it takes over from another one, says whose work it is,
   assert.equal(await young.checkPin(assignmentId, "0417"), "locked");
 });
 
+test("a device that wrongly says that it has no network is connected all the same, if later", { skip }, async (t) => {
+  const { id: driverId } = await call("POST", "/drivers", { name: "Nora" });
+  const { code } = await call("POST", `/drivers/${driverId}/invitation`);
+  const answer = await kit.exchangeCode(base, { code, actionId: kit.newId() });
+  assert.equal(answer.outcome, "in");
+  let look = () => {};
+  let says = true;
+  /** @type {import("../../clients/typescript/index.js").Phone} */
+  const phone = {
+    WebSocket: /** @type {any} */ (WebSocket),
+    isOnline: () => says,
+    isVisible: () => true,
+    watch: (changed) => {
+      look = changed;
+      return () => {};
+    },
+  };
+  /** @type {string[]} */
+  const states = [];
+  const driver = new kit.DriverClient({ base, phone, changed: (state) => states.push(state) });
+  t.after(() => driver.close());
+  driver.connect(answer.signedIn.token);
+  await eventually(() => driver.connection?.state === "online");
+  says = false;
+  const { setTimeout } = globalThis;
+  /** @type {[again: () => void, pause: number][]} */
+  const pauses = [];
+  // @ts-expect-error: as much of it as is needed
+  globalThis.setTimeout = (/** @type {() => void} */ again, /** @type {number} */ pause) => pauses.push([again, pause]);
+  look();
+  globalThis.setTimeout = setTimeout;
+  assert.equal(driver.connection?.state, "offline", "most of them are right");
+  const [again, pause] = pauses.at(-1) ?? [look, 0]; // before it, the socket of Node.js has one for its end
+  assert.ok(pause >= 10_000 && pause <= 20_000, `it waits longer, and not for ever: ${pause}`);
+  again();
+  await eventually(() => driver.connection?.state === "online");
+  look();
+  assert.equal(driver.connection?.state, "online", "this one is wrong");
+  assert.deepEqual(states, ["online", "offline", "connecting", "online"]);
+});
+
 test("what is queued goes without a connection, makes nobody present, and a token that is over says so", { skip }, async (t) => {
   const { id: driverId } = await call("POST", "/drivers", { name: "Max" });
   const { code } = await call("POST", `/drivers/${driverId}/invitation`);
