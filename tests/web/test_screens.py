@@ -9,6 +9,7 @@ from server.paths import STATIC
 from server.web.http.assets import asset, build
 from server.web.screens.shell import content_security_policy
 from tests.web.conftest import Check, Site
+from tests.web.html_tree import parse
 from tests.web.people import HTML, Browser, logged_in
 
 PAGES = ("/login", "/users", "/board", "/insights", "/policy", "/driver", "/users/nobody", "/nowhere", "/docs")
@@ -112,10 +113,10 @@ async def test_a_driver_is_signed_out_deactivated_and_reactivated_on_the_screen(
     dan = await site.driver("Dan", at_work=True)
     ada, alice = await logged_in(site, "Ada", "admin"), await logged_in(site, "alice", "ops")
     path = f"/board/drivers/{dan.id}"
-    for name in ("old phone", "new phone"):
+    for name in ("old phone", "third phone", "new phone"):
         invited = (await site.alice.post(f"/drivers/{dan.id}/invitation")).json()
         await site.nobody.post("/driver/sign-in", json={"code": invited["code"], "name": name})
-    new, old = (await site.alice.get(f"/drivers/{dan.id}/devices")).json()["items"]
+    new, third, old = (await site.alice.get(f"/drivers/{dan.id}/devices")).json()["items"]
     out = await alice.send(f"{path}/access", do="sign-out", device=old["id"])
     assert (out.status_code, out.headers["location"]) == (303, f"{path}/access")
     seen = (await alice.see(f"{path}/access")).text
@@ -134,10 +135,17 @@ async def test_a_driver_is_signed_out_deactivated_and_reactivated_on_the_screen(
     assert (await alice.send(f"{path}/access", do="sign-out", device=dan.id)).status_code == 404
 
     assert (await alice.send(f"{path}/active", do="deactivate")).status_code == 403
-    _, assignment = await site.assignment(dan)
+    delivery, assignment = await site.assignment(dan)
     busy = await ada.send(f"{path}/active", do="deactivate")
     assert busy.status_code == 409
     assert 'role="alert"' in busy.text
+    order = f"{delivery['storeName']} {delivery['sellerOrderId']}"
+    theirs = f"Still theirs: {order}. Reassign it, or invite the driver again."
+    forms = parse((await alice.see(f"{path}/access")).text).every("form")
+    asked = [form["data-confirm"] for form in forms if form.every("input", value="sign-out")]
+    assert asked[1] == f"Dan will be signed out on third phone at once. {theirs}"
+    assert (await alice.send(f"{path}/access", do="sign-out", device=third["id"])).status_code == 303
+    assert f"Dan is signed out on that device. {theirs}" in (await alice.see(f"{path}/access")).text
     assert (await dan.post(f"/assignments/{assignment['id']}/complete")).status_code == 200
     assert (await ada.send(f"{path}/active", do="deactivate")).status_code == 303
     gone = (await ada.see(f"{path}/access")).text

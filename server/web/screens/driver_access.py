@@ -19,7 +19,7 @@ from server.store.devices import EndReason, list_devices
 from server.store.reads.drivers import read_driver
 from server.store.sign_in import open_invitation
 from server.texts.languages import language_for
-from server.texts.speech import later, said, spoken
+from server.texts.speech import counted, later, said, spoken
 from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import revoke_device
@@ -27,7 +27,7 @@ from server.web.api.endpoint import id_in_path
 from server.web.api.sign_in import invitation
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of, submit
-from server.web.http.errors import Problem, existing
+from server.web.http.errors import Problem, existing, unless_refused
 from server.web.http.forms import Form, read_form
 from server.web.screens.board_answers import PLAIN
 from server.web.screens.driver_page import invitation_words
@@ -78,10 +78,10 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
             if device_id is None:
                 return await _access(request, driver, 422, problem=said("Choose a device."))
             await revoke_device(request, driver.id, device_id)
-            return see_other(
-                _path(driver),
-                flash(request, "good", said("{driver} is signed out on that device.", driver=driver.name)),
-            )
+            message = said("{driver} is signed out on that device.", driver=driver.name)
+            if orders := await _in_hand(request, driver):
+                message += " " + _still_theirs(orders)
+            return see_other(_path(driver), flash(request, "good", message))
         case _:
             return await _access(request, driver, 422, problem=said("Choose what to do."))
 
@@ -123,6 +123,23 @@ def _path(driver: Driver) -> str:
     return f"/board/drivers/{driver.id}/access"
 
 
+async def _in_hand(request: Call, driver: Driver) -> list[str]:
+    """The driver's deliveries, each with its store and its number."""
+    if driver.active_count == 0:
+        return []
+    snapshot = unless_refused(await node_of(request).snapshots.read(driver.id))
+    return [f"{one.store_name} {one.seller_order_id}" for one in snapshot.assignments]
+
+
+def _still_theirs(orders: list[str]) -> str:
+    return counted(
+        "Still theirs: {orders}. Reassign it, or invite the driver again.",
+        "Still theirs: {orders}. Reassign them, or invite the driver again.",
+        len(orders),
+        orders=", ".join(orders),
+    )
+
+
 async def _found(request: Call, text: str) -> Driver:
     return existing(await read_driver(pool_of(request), id_in_path(text)))
 
@@ -136,7 +153,9 @@ async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIRespo
 
 async def _access(request: Call, driver: Driver, status: int = 200, **context: object) -> ASGIResponse:
     pool = pool_of(request)
+    orders = await _in_hand(request, driver)
     shown: dict[str, object] = {
+        "still_theirs": _still_theirs(orders) if orders else "",
         "problem": None,
         "invitation": None,
         "warnings": [],
