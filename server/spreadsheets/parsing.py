@@ -17,6 +17,7 @@ UNPACKED_BYTES: Final = 50 * 1024 * 1024
 """An Excel file is a ZIP archive. A small one can hold a huge one."""
 ENTRIES: Final = 1000
 DELIMITERS: Final = ";,\t"
+NO_EXCEL: Final = "The file is of another kind, such as .ods or .numbers: save it as CSV or as .xlsx."
 ROWS_LOOKED_AT: Final = 2_000_000
 """Rows of a sheet, empty ones too: programs save formats of empty rows down to the last of 1,048,576."""
 
@@ -119,6 +120,9 @@ def _of_excel(data: bytes) -> Iterator[tuple[int, list[SheetCell]]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
+        names = {entry.filename for entry in entries}
+        if "xl/workbook.bin" in names or not any(name.startswith("xl/") for name in names):
+            raise UnreadableFile(NO_EXCEL)
         # No entry is unpacked beyond the size that it declares.
         if len(entries) > ENTRIES or sum(entry.file_size for entry in entries) > UNPACKED_BYTES:
             raise UnreadableFile(f"The file is larger than {UNPACKED_BYTES >> 20} MiB when unpacked.", too_large=True)

@@ -1,6 +1,8 @@
 """Import of drivers and deliveries: files of spreadsheet programs, their limits, each row's result, and repeats."""
 
 import asyncio
+import io
+import zipfile
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -135,7 +137,7 @@ async def test_each_row_has_its_own_result(site: Site) -> None:
         "4.91512E+12,Roma,52.52,13.4,52.53,13.41,,,\n"
     )
     wanted = {
-        5: {"storeName": "differs from what exists already"},
+        5: {"storeName": "differs from line 2"},
         6: {
             "sellerOrderId": "is required", "dropoff.lat": "expected float <= 90.0", "dropoff.lon": "must be a number",
         },
@@ -148,14 +150,21 @@ async def test_each_row_has_its_own_result(site: Site) -> None:
     }  # fmt: skip
     tried = await imported(site, "deliveries", rows, dryRun="true")
     assert mistakes(tried) == wanted
+    repeats = {"column": "", "message": "repeats line 2", "code": "repeats"}
+    assert tried["rows"][1]["warnings"] == [repeats]
+    assert "id" not in tried["rows"][1], "nothing is saved"
     assert outcome(tried) == (1, 1, 8)
     done = await imported(site, "deliveries", rows)
     assert mistakes(done) == wanted
     assert outcome(done) == (1, 1, 8)
     assert done["rows"][1]["id"] == done["rows"][2]["id"] == done["rows"][0]["id"]
+    assert done["rows"][1]["warnings"] == [repeats]
     assert done["rows"][2]["errors"][0]["code"] == "differs"
     assert [row["result"] for row in done["rows"][:3]] == ["created", "unchanged", "failed"]
-    assert outcome(await imported(site, "deliveries", rows, dates="mdy")) == (1, 2, 7)
+    again = await imported(site, "deliveries", rows, dates="mdy")
+    assert outcome(again) == (1, 2, 7)
+    assert mistakes(again)[5] == {"storeName": "differs from what exists already"}
+    assert again["rows"][1]["warnings"] == []
     [scheduled] = (await site.alice.get("/deliveries?sellerOrderId=5")).json()["items"]
     assert scheduled["dispatchAt"] == "2027-03-04T10:00:00.000Z"
 
@@ -184,6 +193,46 @@ async def test_a_driver_without_a_reference_is_known_by_phone_or_name(site: Site
     other = await imported(site, "drivers", "name,externalRef\nDan,D-9\nDan,D-9\nDaniel,D-9\n")
     assert outcome(other) == (1, 1, 1)
     assert len((await site.alice.get("/drivers")).json()["items"]) == 3
+
+
+async def test_a_driver_who_is_in_the_file_twice_is_named_by_the_line(site: Site) -> None:
+    rows = "name,externalRef,phone\nDan,7,+49 171 1\nDora,8,\nDan,7,+49 171 1\nDan,7,+49 171 2\n"
+    for query in ({"dryRun": 1}, {}):
+        found = await imported(site, "drivers", rows, **query)
+        assert mistakes(found) == {5: {"phone": "differs from line 2"}}
+        assert [row["warnings"] for row in found["rows"][2:]] == [
+            [{"column": "", "message": "repeats line 2", "code": "repeats"}],
+            [],
+        ]
+        assert ["id" in row for row in found["rows"]] == [not query] * 4
+    again = await imported(site, "drivers", rows)
+    assert mistakes(again) == {5: {"phone": "differs from what exists already"}}
+
+
+def an_archive(*names: str) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("mimetype", "content.xml"), ("Index/Document.iwa",), ("[Content_Types].xml", "xl/workbook.bin"), ("a.csv",)],
+    ids=["ods", "numbers", "xlsb", "zip"],
+)
+async def test_a_file_of_another_program_is_no_damaged_one(site: Site, problem: Check, names: tuple[str, ...]) -> None:
+    answer = await send(site.alice, "drivers", an_archive(*names), headers=XLSX)
+    [error] = problem(answer, 422, "invalid")["errors"]
+    assert error["message"] == "The file is of another kind, such as .ods or .numbers: save it as CSV or as .xlsx."
+
+
+async def test_a_title_above_the_headings_is_named(site: Site, problem: Check) -> None:
+    answer = await send(site.alice, "drivers", "Our drivers in May;;\n;;\nName;Phone\nDan;+49 171 1\n")
+    [first, second] = problem(answer, 422, "invalid")["errors"]
+    assert first == {"field": "file", "message": "The first line must name the columns."}
+    assert second == {"field": "Our drivers in May", "message": "is an unknown column"}
 
 
 async def test_imports_of_drivers_wait_for_each_other(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:

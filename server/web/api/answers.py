@@ -496,17 +496,17 @@ class ErasedView(ResponseBody, frozen=True):
 
 class ImportMistake(ResponseBody, frozen=True):
     """What is wrong with a row: the column, and the reason. `code` is `differs` if the same order or driver exists, and
-    has another value, and `in_the_past` or `new_zone` of a warning.
+    has another value, and `in_the_past`, `new_zone` or `repeats` of a warning.
     """
 
     column: str
     message: str
-    code: Literal["differs", "in_the_past", "new_zone"] | UnsetType = UNSET
+    code: Literal["differs", "in_the_past", "new_zone", "repeats"] | UnsetType = UNSET
 
 
 class ImportRow(ResponseBody, frozen=True):
     """The result of a row. `line` is its number in the file, in which the header is 1. `id` is that of the delivery or
-    driver, if there is one. `warnings` of a new row are no mistakes, such as a time in the past.
+    driver, if there is one. `warnings` are no mistakes, such as a time in the past or a row that repeats another.
     """
 
     line: int

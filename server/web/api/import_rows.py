@@ -102,8 +102,8 @@ def columns_under(header: Sequence[str], kind: type[Struct]) -> list[Column]:
             # In the words of the file, if they are not the contract's.
             among = "" if name.casefold() in {text.casefold() for text in headings} else f": {', '.join(headings)}"
             wrong.append(FieldError(name, f"is there twice{among[:150]}"))
-    if not any(header):
-        wrong.append(FieldError("file", "must begin with a line that names the columns"))
+    if not any(column.kind for column in columns):
+        wrong.insert(0, FieldError("file", "The first line must name the columns."))
     if wrong:
         raise invalid(wrong[:20])
     return columns

@@ -5,7 +5,7 @@ questions on a world in memory, so its answers are those of the import.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -113,6 +113,24 @@ def _imported(
     return Imported(sheet, _view(found), [column.name for column in columns_under(sheet.header, kind)])
 
 
+def _by_line(rows: Sequence[a.ImportRow]) -> list[a.ImportRow]:
+    """The rows: those that repeat another row of the file say which."""
+    lines = {row.id: row.line for row in rows if row.result == "created"}
+    return [_of_line(row, lines[row.id]) if row.result != "created" and row.id in lines else row for row in rows]
+
+
+def _saved(rows: Sequence[a.ImportRow], there: Collection[str]) -> list[a.ImportRow]:
+    """The rows with the ids of what is there; the others are made up for a preview."""
+    return [row if row.id in there else msgspec.structs.replace(row, id=UNSET) for row in rows]
+
+
+def _of_line(row: a.ImportRow, line: int) -> a.ImportRow:
+    if row.ok:
+        return msgspec.structs.replace(row, warnings=[a.ImportMistake("", f"repeats line {line}", "repeats")])
+    differs = [a.ImportMistake(one.column, f"differs from line {line}", one.code) for one in row.errors]
+    return msgspec.structs.replace(row, errors=differs)
+
+
 def _view(rows: list[a.ImportRow]) -> a.ImportView:
     count = {result: sum(row.result == result for row in rows) for result in ("created", "unchanged", "failed")}
     return a.ImportView(rows, count["created"], count["unchanged"], count["failed"])
@@ -145,7 +163,7 @@ async def _submitted(node: Node, asked: Sequence[Asked[c.CreateDelivery]]) -> li
     rows = []
     for start in range(0, len(asked), AT_ONCE):
         rows += await asyncio.gather(*(_written(node, one) for one in asked[start : start + AT_ONCE]))
-    return rows
+    return _by_line(rows)
 
 
 async def _written(node: Node, asked: Asked[c.CreateDelivery] | Asked[c.RegisterDriver]) -> a.ImportRow:
@@ -179,8 +197,8 @@ async def _tried_deliveries(node: Node, asked: Sequence[Asked[c.CreateDelivery]]
             row = _refused(one.line, decided)
         else:
             row = _done(one.line, decided.delivery_id, repeated=decided.repeated)
-        rows.append(row if row.id in there else msgspec.structs.replace(row, id=UNSET))
-    return rows
+        rows.append(row)
+    return _saved(_by_line(rows), there)
 
 
 class _KnownDrivers:
@@ -249,14 +267,15 @@ class _KnownDrivers:
                 )
             else:
                 written = [
-                    _done(one.line, None, repeated=False) for one, row in zip(some, judged, strict=True) if row is None
+                    _done(one.line, one.command.driver_id, repeated=False)
+                    for one, row in zip(some, judged, strict=True)
+                    if row is None and one.command is not None
                 ]
                 await asyncio.sleep(0)
             following = iter(written)
             rows += [row if row is not None else next(following) for row in judged]
-        if dry_run:
-            return [row if row.id in self._there else msgspec.structs.replace(row, id=UNSET) for row in rows]
-        return rows
+        rows = _by_line(rows)
+        return _saved(rows, self._there) if dry_run else rows
 
     def _judged(self, asked: Asked[c.RegisterDriver]) -> a.ImportRow | None:
         """The result of a row, or None if it is a new driver, who counts from then on."""
