@@ -63,6 +63,11 @@ async def test_a_second_time_there_is_nothing_to_do(database_url: str) -> None:
     assert {row["name"] for row in before} == known_migrations()
 
 
+def test_each_migration_has_an_id_of_its_own() -> None:
+    """Of two with one id, only one would run: two branches took the same number."""
+    assert len(known_migrations()) == len([*(ROOT / "piccolo_migrations").glob("callboard_*.py")])
+
+
 async def test_nothing_is_printed(empty_database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     await migrate(empty_database_url)
     await migrate(empty_database_url)

@@ -8,7 +8,7 @@ what they found before. Rows that are there already are written again by store/j
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 
-ID = "2026-02-01T00:00:00:000050"
+ID = "2026-02-01T00:00:00:000051"
 
 TEXTS = (
     "seller_order_id", "store_name", "pickup_address", "dropoff_address", "pickup_name", "dropoff_name",

@@ -3,7 +3,7 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns import Boolean
 
-ID = "2026-02-01T00:00:00:000049"
+ID = "2026-02-01T00:00:00:000050"
 
 
 async def forwards() -> MigrationManager:
