@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
+from server.dispatcher import forecasts
 from server.ids import new_id
+from server.store.query import DatabaseAway
 from server.web.api.delivery_commands import fingerprint
 from server.web.api.schemas import NewDelivery
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
@@ -357,3 +360,26 @@ def test_the_fingerprint_is_of_what_is_asked_not_of_how_it_is_written() -> None:
     assert of(absent) == one
     other = '{"sellerOrderId":"o","storeName":"s","pickup":{"lat":1,"lon":2,"address":""},"dropoff":{"lat":3,"lon":4}}'
     assert of(other) != one
+
+
+async def test_what_is_done_is_not_answered_try_again_when_its_expected_times_cannot_be_read(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second delay would add to the first."""
+    delivery, _ = await site.assignment(await site.driver(at_work=True))
+
+    async def away(*_: Any) -> Any:
+        raise DatabaseAway("for the test")
+
+    monkeypatch.setattr(forecasts, "read_carried", away)
+    path = f"/deliveries/{delivery['id']}"
+    problem(await site.shop.get(path), 503, "try_again")
+    calls = [
+        await site.shop.post(f"{path}/delay", json={"minutes": 5}),
+        await site.shop.post(f"{path}/ready"),
+    ]
+    changed = {"notes": "ring twice", "version": calls[-1].json()["version"]}
+    calls.append(await site.shop.patch(path, json=changed))
+    assert [call.status_code for call in calls] == [200] * 3
+    monkeypatch.undo()
+    assert (await site.shop.get(path)).json()["notes"] == "ring twice"

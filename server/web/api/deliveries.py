@@ -17,7 +17,7 @@ from server.dispatch.model import Delivery
 from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.node import Node
-from server.store.query import database_errors
+from server.store.query import DatabaseAway, database_errors
 from server.store.reads.deliveries import TimelineEvent, read_delivery, read_timeline, seller_of
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS
@@ -78,6 +78,16 @@ async def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     return _view(request, delivery, expected.get(delivery.id, NOTHING_EXPECTED))
 
 
+async def _as_it_is_now(request: Call, delivery: Delivery) -> DeliveryView:
+    """The view of a delivery that was just changed. It has no expected times if they cannot be read: `try_again` would
+    say that nothing was done.
+    """
+    try:
+        return await _shown(request, delivery)
+    except DatabaseAway:
+        return _view(request, delivery)
+
+
 @endpoint(
     "POST /deliveries",
     "Create a delivery and start the search for a driver. Repeating the request is safe.",
@@ -88,7 +98,7 @@ async def _shown(request: Call, delivery: Delivery) -> DeliveryView:
 async def create_delivery(request: Call, new: Annotated[s.NewDelivery, NEW_DELIVERY]) -> ASGIResponse:
     done = await post_delivery(request, _of_seller(request, new))
     assert done.delivery is not None
-    view = await _shown(request, done.delivery) if done.decided.repeated else _view(request, done.delivery)
+    view = await _as_it_is_now(request, done.delivery) if done.decided.repeated else _view(request, done.delivery)
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
 
 
@@ -263,7 +273,7 @@ async def change_delivery(
 ) -> DeliveryView:
     done = await patch_delivery(request, delivery_id, new)
     assert done.delivery is not None
-    return await _shown(request, done.delivery)
+    return await _as_it_is_now(request, done.delivery)
 
 
 async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery) -> Answer:
@@ -324,4 +334,4 @@ async def retry_delivery(request: Call, delivery_id: PathId, why: s.Retry) -> De
 async def _done(request: Call, command: c.Command) -> DeliveryView:
     done = await submit(request, command)
     assert done.delivery is not None
-    return await _shown(request, done.delivery)
+    return await _as_it_is_now(request, done.delivery)
