@@ -1,4 +1,4 @@
-"""How people write a word with and without the marks on its letters: José is Jose, Müller is Muller or Mueller. Pure.
+"""How people write words with and without the marks on their letters: José is Jose, Müller is Muller or Mueller. Pure.
 
 The function `search_words` of the schema adds the same spellings to a text, so a search finds each by the other.
 """

@@ -346,7 +346,7 @@ async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[st
 
 
 def _any_spelling(word: str) -> str:
-    """All spellings of a word, a line each."""
+    """All spellings of one word, a line each."""
     return "\n".join(spellings(word))
 
 

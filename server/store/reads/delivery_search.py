@@ -28,8 +28,8 @@ class DeliveryFilter(Struct, frozen=True):
 
     `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
     characters, is a part of the number, store, addresses, names, phones or notes; or of the name of a driver who has or
-    had it, unless not `by_drivers_name`. A phone number is found in any spelling, a word with and without the marks on
-    its letters.
+    had it, unless not `by_drivers_name`. A phone number is found in any spelling, words with and without the marks on
+    their letters.
     """
 
     status: DeliveryStatus | None = None
