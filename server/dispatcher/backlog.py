@@ -46,8 +46,8 @@ class Wait:
     `since` is when it began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers
     lost to a race, with the time until which they are left out. `cannot_be_held`: its hold has ended, but was not
     `ended_early` because no driver was there; or the rules refused to hold it. `planned`: it was in a plan of all of
-    its zone. `polled`: it was found in the database. `unstored_until`: a driver whose position was not stored yet is
-    asked again then.
+    its zone. `moved`: it is held, and its pickup was changed since the last plan. `polled`: it was found in the
+    database. `unstored_until`: a driver whose position was not stored yet is asked again then.
     """
 
     __slots__ = (
@@ -58,6 +58,7 @@ class Wait:
         "ended_early",
         "learned_at",
         "lost",
+        "moved",
         "planned",
         "polled",
         "recorded_at",
@@ -74,7 +75,7 @@ class Wait:
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
         self.unstored_until = float("-inf")
-        self.searched = self.polled = self.cannot_be_held = self.ended_early = self.planned = False
+        self.searched = self.polled = self.cannot_be_held = self.ended_early = self.planned = self.moved = False
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
         self.recorded_reason: str | None = None
@@ -155,7 +156,8 @@ class Backlog:
                 if offer is not None:
                     self.offered[offer.driver_id] = delivery
                 elif delivery.status == "READY" and delivery.held_until is not None:
-                    self.held[delivery.id] = Wait(delivery, now, self._clock)
+                    wait = self.held[delivery.id] = Wait(delivery, now, self._clock)
+                    wait.moved = held is not None and (held.moved or held.delivery.pickup != delivery.pickup)
                 continue
             known = self.waits.get(delivery.id)
             if known is not None and known.polled and not polled and known.delivery.version == delivery.version:

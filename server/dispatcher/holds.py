@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from server.dispatch.holds import may_be_held, must_be_offered_at
+from server.dispatch.model import Delivery
 from server.dispatch.planning.plan import Plan
 from server.dispatch.policy import Policy
 from server.dispatch.travel import to_milliseconds
@@ -65,6 +66,16 @@ class Holds:
         self._look_at = 0.0
         self._zones.clear()
 
+    def moved(self, delivery: Delivery) -> bool:
+        """Look at its zone now if this delivery is held and its pickup was changed. Returns whether it was."""
+        wait = self._backlog.held.get(delivery.id)
+        if wait is None or not wait.moved:
+            return False
+        if delivery.zone not in self._zones:
+            self._zones.append(delivery.zone)
+        self._look_at = 0.0
+        return True
+
     def next_due(self) -> float:
         """When to look at holds next."""
         return self._look_at if self._backlog.held else float("inf")
@@ -90,7 +101,7 @@ class Holds:
 
         1. What is planned for now is offered.
         2. What is planned for later is held until then, if it may be. The time of a hold moves only to an earlier one,
-           so a driver who comes and goes does not move it to and fro.
+           so a driver who comes and goes does not move it to and fro; and to a later one if the pickup was changed.
         3. What has no driver who is in time is held until the nearest one would have to leave. A hold stays while
            drivers are busy or out of contact for a moment; it ends if nobody is there.
         """
@@ -156,8 +167,10 @@ class Holds:
                     left.append(wait)
             elif offer_at is not None:
                 soonest = max(offer_at, at.timestamp() + SOON_SECONDS)
-                if until.timestamp() - soonest > MOVED_SECONDS:
+                earlier = until.timestamp() - soonest
+                if earlier > MOVED_SECONDS or (wait.moved and earlier < -MOVED_SECONDS):
                     self._submissions.hold(wait, _instant(soonest))
+                wait.moved = False
             elif proposal is None and nearest_at is None:
                 left.append(wait)
         return left

@@ -150,7 +150,9 @@ class Matcher:
         for delivery in deliveries:
             self._plans.count(delivery)
         window_seconds = self._policies.current.match_window_ms / 1000
-        return self._backlog.learn(deliveries, asyncio.get_running_loop().time(), window_seconds, polled=polled)
+        news = self._backlog.learn(deliveries, asyncio.get_running_loop().time(), window_seconds, polled=polled)
+        moved = [self._holds.moved(delivery) for delivery in deliveries]
+        return news or any(moved)
 
     async def run(self) -> None:
         """Run one round after another."""

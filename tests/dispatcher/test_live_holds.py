@@ -7,6 +7,7 @@ import pytest
 
 from server.contract.commit import Answer
 from server.dispatch import commands as c
+from server.dispatch.model import Place
 from server.dispatch.planning.plan import Plan
 from server.dispatch.policy import EscalationLevel, PlanningPolicy
 from server.dispatcher import holds
@@ -98,6 +99,19 @@ async def test_ready_offers_it_and_a_delay_moves_the_hold(dispatch: Dispatch, or
     await dispatch.done(c.DelayDelivery(delivery_id, 10, new_id(), SHOP))
     assert await held_until(dispatch, delivery_id) == before + timedelta(minutes=10)
     await dispatch.done(c.MarkReady(delivery_id, new_id(), SHOP))
+    assert await offered(dispatch, delivery_id) == dan
+
+
+async def test_another_pickup_moves_the_hold_at_once_to_either_side(
+    dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "HOLDS_SECONDS", 3600)
+    delivery_id, dan = order
+    await _change_pickup(dispatch, delivery_id, 3)
+    await until(lambda: _slack_is(dispatch, delivery_id, 3 * 187.2 + 120))
+    await _change_pickup(dispatch, delivery_id, 1)
+    await until(lambda: _slack_is(dispatch, delivery_id, 187.2 + 120))
+    await _change_pickup(dispatch, delivery_id, 3, prep_seconds=600)
     assert await offered(dispatch, delivery_id) == dan
 
 
@@ -297,6 +311,13 @@ async def test_orders_are_held_though_drivers_are_fewer_and_the_first_is_offered
 
 async def _are_many(plans: list[Plan]) -> bool:
     return len(plans) > 20
+
+
+async def _change_pickup(dispatch: Dispatch, delivery_id: str, km: float, **more: Any) -> None:
+    """It is so many kilometres from the driver of `order`."""
+    version = await dispatch.one("SELECT version FROM deliveries WHERE id = $1", delivery_id)
+    pickup = Place(NORTH + (1 - km) * KM, EAST)
+    await dispatch.done(c.ChangeDelivery(delivery_id, version, new_id(), SHOP, pickup=pickup, **more))
 
 
 async def _slack_is(dispatch: Dispatch, delivery_id: str, seconds: float) -> bool:
