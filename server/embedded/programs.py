@@ -92,13 +92,14 @@ def valkey_says(path: Path, command: bytes) -> bytes:
         return connection.recv(64).strip()
 
 
-def tail_of(path: Path) -> str:
+def tail_of(path: Path, since: int = 0) -> str:
+    """The end of a log, without its first `since` bytes."""
     with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 4000))
+        log.seek(max(since, path.stat().st_size - 4000))
         return log.read().decode(errors="replace")
 
 
 def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
-    return (telling or lines or ["no output"])[-1]
+    return telling[-1] if telling else " ".join(lines[-3:]) or "no output"

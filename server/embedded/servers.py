@@ -348,6 +348,7 @@ class Embedded:
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         with path.open("ab") as log:
+            said_before = log.tell()
             # A separate session: Ctrl-C in the terminal must reach this process first, and the servers last.
             child = subprocess.Popen(  # noqa: S603
                 [str(part) for part in command],
@@ -362,7 +363,7 @@ class Embedded:
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
             if child.poll() is not None:
-                raise EmbeddedError(f"{name} ended at start: {last_line(tail_of(path))} (see {path})")
+                raise EmbeddedError(f"{name} ended at start: {last_line(tail_of(path, said_before))} (see {path})")
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"{name} is not ready after {START_SECONDS:.0f} s (see {path})")
             time.sleep(0.02)

@@ -219,6 +219,18 @@ def test_a_damaged_folder_is_named(data: Path) -> None:
     shutil.rmtree(data / "postgres")
 
 
+def test_why_it_does_not_start_is_of_this_start(data: Path) -> None:
+    """Not an error of an earlier run, which is in the same log."""
+    with Embedded(data, durable=False):
+        pass
+    with (data / "postgres.log").open("a") as log:
+        log.write('ERROR:  database "callboard" already exists\n')
+    shutil.rmtree(data / "postgres" / "global")
+    with pytest.raises(EmbeddedError, match=r"ended at start: postgres: could not find .*global/pg_control"):
+        Embedded(data, durable=False).start()
+    shutil.rmtree(data / "postgres")
+
+
 def owner_of(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_uid, found.st_gid

@@ -142,8 +142,9 @@ def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
         request,
         "import_results.html",
         counts=[
-            (said(text), tag, count)
-            for (text, tag), count in zip(RESULTS.values(), (view.created, view.unchanged, view.failed), strict=True)
+            (counted("{count} new", "{count} new", view.created), "good" if view.created else ""),
+            (counted("{count} already there", "{count} already there", view.unchanged), ""),
+            (counted("{count} mistake", "{count} mistakes", view.failed), "bad" if view.failed else ""),
         ],
         to_write=view.created if QUERY.of(request).dry_run else 0,
         is_preview=QUERY.of(request).dry_run,
