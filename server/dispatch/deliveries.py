@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -130,8 +130,8 @@ def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refu
 
     1. Refused for a finished delivery; for the pickup once the goods are on the way; for the pay's currency without the
        pay.
-    2. A trip that is too long after the change waits until somebody checks it; a trip that is no longer too long does
-       not wait.
+    2. A trip that is too long after the change waits until somebody checks it, unless that was done and no place has
+       moved; a trip that is no longer too long does not wait.
     3. An open offer whose data is no longer right is withdrawn, and the same driver gets the next one.
     4. With a dispatch time in the future and no offer that stays open, it waits for a driver from then on, not before.
     5. A driver with the assignment gets a message.
@@ -168,8 +168,10 @@ def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dic
     if "pickup" in changes or "dropoff" in changes:
         after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
         long = trip_km(after, world.policy) > world.policy.max_trip_km
-        details = replace(details, warnings=("trip_too_long",) if long else (), checked=False)
-        if "pickup" in changes:
+        details = replace(details, warnings=("trip_too_long",) if long else ())
+        if _moved(delivery, after):
+            details = replace(details, checked=False)
+        if _moved(delivery, after, "pickup"):
             details = replace(details, store=None)
     if details != delivery.details:
         changes["details"] = (delivery.details, details)
@@ -293,11 +295,13 @@ def _offer_again(
 def _changes_the_offer(before: Delivery, after: Delivery) -> bool:
     """Whether a change of the delivery makes the data of an open offer wrong."""
     same = all(getattr(before, name) == getattr(after, name) for name in _IN_AN_OFFER)
-    points = [
-        (getattr(before, name).lat, getattr(before, name).lon) == (getattr(after, name).lat, getattr(after, name).lon)
-        for name in ("pickup", "dropoff")
-    ]
-    return not (same and all(points)) or abs(after.is_ready_at() - before.is_ready_at()) > LATER_BY
+    return not same or _moved(before, after) or abs(after.is_ready_at() - before.is_ready_at()) > LATER_BY
+
+
+def _moved(before: Delivery, after: Delivery, *places: Literal["pickup", "dropoff"]) -> bool:
+    """Whether a place is somewhere else now: one of these, or any if none is named."""
+    points = ((getattr(before, name), getattr(after, name)) for name in places or ("pickup", "dropoff"))
+    return any((old.lat, old.lon) != (new.lat, new.lon) for old, new in points)
 
 
 _IN_AN_OFFER: Final = ("driver_pay_cents", "currency", "tip_cents", "requirements")

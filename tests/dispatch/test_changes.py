@@ -300,6 +300,26 @@ CHANGING_ORDERS = [
         afterwards=lambda w: soup(w).details.store is None,
     ),
     Case(
+        "who is there for the goods that another driver has says nothing of the store",
+        given=waiting(pickup=ELSEWHERE, details=OrderDetails(store=PICKUP)),
+        command=change(pickup=Place(ELSEWHERE.lat, ELSEWHERE.lon, notes="red car")),
+        then=[CHANGED],
+        afterwards=lambda w: soup(w).details.store == PICKUP and soup(w).pickup.notes == "red car",
+    ),
+    Case(
+        "who opens the door of an address that was checked does not undo that",
+        given=held_out(dropoff=FAR, details=OrderDetails(warnings=("trip_too_long",), checked=True)),
+        command=change(dropoff=Place(FAR.lat, FAR.lon, FAR.address, phone="+49 89 1")),
+        then=[CHANGED],
+        afterwards=lambda w: not soup(w).needs_check() and soup(w).current_offer_id is not None,
+    ),
+    Case(
+        "another address far away has to be checked again",
+        given=held_out(dropoff=FAR, details=OrderDetails(warnings=("trip_too_long",), checked=True)),
+        command=change(dropoff=Place(FAR.lat + 1, FAR.lon)),
+        then=[WITHDRAWN, CHANGED, happens(e.DeliveryAtRisk, risk="check_address")],
+    ),
+    Case(
         "a PIN that is asked for is made up",
         given=waiting(),
         command=change(proof_required=("pin",), spare_pin="0417"),

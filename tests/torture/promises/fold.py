@@ -215,9 +215,14 @@ class _Rebuild:
         details = now.details
         if "proofRequired" in shown:
             details = structs.replace(details, proof_required=tuple(shown["proofRequired"]["new"]))
-        if "pickup" in changes or "dropoff" in changes:
+        moved = {
+            name
+            for name in ("pickup", "dropoff")
+            if name in changes and _point(changes[name][0]) != _point(changes[name][1])
+        }
+        if moved:
             details = structs.replace(details, checked=False)
-        if "pickup" in changes:
+        if "pickup" in moved:
             details = structs.replace(details, store=None)
         changes["details"] = (now.details, structs.replace(details, pin=d.details.pin, warnings=d.details.warnings))
         return {"changes": changes, "reason": row.data.get("reason")}
@@ -403,6 +408,10 @@ def _model_value(name: str, value: Any) -> Any:
     if name in ("pickup", "dropoff"):
         return Place(**value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _point(place: Place) -> tuple[float, float]:
+    return place.lat, place.lon
 
 
 def _store(d: Delivery) -> Place:
