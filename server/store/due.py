@@ -122,8 +122,9 @@ UNION ALL
  FROM deliveries d
  WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
    AND d.risks @> '[{{"code": "delivery_late"}}]'
-   AND least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
-       > statement_timestamp() - make_interval(secs => $7)
+   AND (d.promised_at IS NULL
+        OR least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
+           > statement_timestamp() - make_interval(secs => $7))
  LIMIT $2)
 UNION ALL
 (SELECT 'pickup_in_time', d.id::text, NULL, NULL

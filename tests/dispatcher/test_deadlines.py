@@ -297,6 +297,22 @@ async def test_what_the_store_delays_is_late_at_once_until_it_is_ready(two: tupl
     assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (2, 2)
 
 
+async def test_what_has_no_promise_any_more_is_not_late(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    delivery_id, _, _ = await with_a_job(dispatch)
+    codes = "SELECT array(SELECT risk->>'code' FROM jsonb_array_elements(risks) AS risk) FROM deliveries WHERE id = $1"
+    long_ago = await dispatch.one("SELECT clock_timestamp() - interval '1 hour'")
+    await change(dispatch, delivery_id, promised_at=long_ago)
+    await until(lambda: _is(dispatch, codes, delivery_id, ["delivery_late"]))
+    await change(dispatch, delivery_id, promised_at=None)
+    await until(lambda: _is(dispatch, codes, delivery_id, []))
+
+
+async def change(dispatch: Dispatch, delivery_id: str, **changes: Any) -> None:
+    version = await dispatch.one("SELECT version FROM deliveries WHERE id = $1", delivery_id)
+    await dispatch.done(c.ChangeDelivery(delivery_id, version, new_id(), SYSTEM, **changes))
+
+
 async def test_a_driver_who_does_not_move_away_from_a_stop_is_a_risk_once_until_they_move(
     two: tuple[Dispatch, Dispatch],
 ) -> None:
