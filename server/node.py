@@ -208,7 +208,9 @@ class Node:
             pool, lambda: self.settings, self.clock, lambda at, report: report_mail(self._templates(at), at, report),
             self._dispatches,
         )  # fmt: skip
-        self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings)
+        self.push = Push(
+            database=self.database, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings
+        )
         self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
             pool=pool,

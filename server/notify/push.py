@@ -32,8 +32,8 @@ from server.notify.push_message import (
 from server.notify.sender import Result, Sender, without_answer
 from server.redis.bus import Bus
 from server.settings import Settings
-from server.store.connections import Pool
-from server.store.engine import DATABASE_ERRORS
+from server.store.engine import DATABASE_ERRORS, Database
+from server.store.kept_connection import KeptConnection
 from server.store.push_subscriptions import kept_key
 from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
 
@@ -96,15 +96,20 @@ class PushedMessage(Struct, frozen=True, rename="camel", tag_field="type", tag="
 class Push:
     """`run` is to be supervised."""
 
-    def __init__(self, *, pool: Pool, lease: Lease, bus: Bus, sender: Sender, settings: Callable[[], Settings]) -> None:
-        self._pool = pool
+    def __init__(
+        self, *, database: Database, lease: Lease, bus: Bus, sender: Sender, settings: Callable[[], Settings]
+    ) -> None:
+        self._pool = database.pool
+        # Looks every second, and after commits: the pool would plan the statement each time, which takes ten times as
+        # long as to run it.
+        self._kept = KeptConnection(database, database.connect_for_outbox)
         self._lease = lease
         self._bus = bus
         self._sender = sender
         self._settings = settings
         self._signer: Signer | None = None
         self._subject = ""
-        self._calls = Calls("push", lease, self._round, spacing_seconds=SPACING_SECONDS)
+        self._calls = Calls("push", lease, self._round, spacing_seconds=SPACING_SECONDS, leave=self._leave)
         self._recording = asyncio.Semaphore(RECORDING_AT_ONCE)
         bus.subscribe(CHANNEL, self._calls.wake)
 
@@ -135,12 +140,21 @@ class Push:
         """Claim due pushes and send them."""
         await self._calls.run()
 
+    async def _leave(self) -> None:
+        """Another node has the lease, or this node stops."""
+        await self._calls.finish()
+        self._kept.close()
+
     async def _round(self) -> None:
         each = (AT_ONCE - len(self._calls)) // NOTICE_SOURCES
         if each == 0:
             return
         claimed_at = asyncio.get_running_loop().time()
-        notices = await claim_driver_notices(self._pool, each, LOCK_SECONDS)
+        try:
+            notices = await claim_driver_notices(await self._kept.get(), each, LOCK_SECONDS)
+        except DATABASE_ERRORS as error:
+            self._kept.failed(error)
+            raise
         if len(notices) >= each:
             self._calls.wake()
         for notice in notices:

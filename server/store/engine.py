@@ -234,7 +234,7 @@ class Database(PostgresEngine):
         return await self._connect(WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
 
     async def connect_for_outbox(self) -> Connection:
-        """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""
+        """A new connection for webhooks and pushes: large statements, planned once. The caller closes it."""
         return await self._connect(OUTBOX)
 
     async def connect_for_retention(self) -> Connection:

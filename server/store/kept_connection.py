@@ -1,4 +1,6 @@
-"""A connection apart, for what must not wait for the pool."""
+"""A connection apart, for what must not wait for the pool, or keeps the plans of its statements."""
+
+from collections.abc import Awaitable, Callable
 
 from asyncpg import ReadOnlySQLTransactionError
 
@@ -8,11 +10,12 @@ from server.store.engine import Database
 
 class KeptConnection:
     """Made at its first use, and anew after it was lost or when another server may be the primary. For one task at a
-    time.
+    time. `connect` opens another kind than `connect_apart`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, connect: Callable[[], Awaitable[Connection]] | None = None) -> None:
         self._database = database
+        self._connect = connect or database.connect_apart
         self._connection: Connection | None = None
         self._generation = 0
 
@@ -21,7 +24,7 @@ class KeptConnection:
         if self._generation != self._database.generation:
             self.close()
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect_apart()
+            self._connection = await self._connect()
             self._generation = self._database.generation
         return self._connection
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from server.ids import new_id
 from server.notify import addresses, call_rounds, push
 from server.notify.push_message import new_private_key
-from server.store.queues.push_notices import NoticeToSend, claim_driver_notices, record_driver_notice
+from server.store.queues.push_notices import CLAIM, NoticeToSend, claim_driver_notices, record_driver_notice
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.notify.test_record import record
@@ -257,6 +257,24 @@ async def test_two_that_look_at_once_send_one_message(
     claimed = await asyncio.gather(*(claim_driver_notices(pool, 10, 8.0) for pool in pools))
     assert claimed == [[]] * 8
     assert [len(phone.heard) for _, phone in phones] == [1] * 12
+
+
+PLANS = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1"
+
+
+async def test_the_look_for_pushes_is_planned_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes each second: planning takes ten times as long as running."""
+    plans: list[tuple[int, int]] = []
+
+    async def claim(source: Any, limit: int, lock_seconds: float) -> list[NoticeToSend]:
+        found = await claim_driver_notices(source, limit, lock_seconds)
+        plans.append(tuple(await source.fetchrow(PLANS, CLAIM)))
+        return found
+
+    monkeypatch.setattr(push, "claim_driver_notices", claim)
+    await until(lambda: len(plans) > 6)
+    assert [custom for _, custom in plans] == [0] * len(plans)
+    assert plans[-1][0] == plans[0][0] + len(plans) - 1, "all over the same connection"
 
 
 @pytest.mark.parametrize("status", [404, 410])

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from server.store.connections import Pool
+from server.store.connections import Pool, Queries
 from server.store.query import QUERY_TIMEOUT_SECONDS, fetch_one
 
 PushKind = Literal["offer.created", "offer.closed", "message"]
@@ -169,9 +169,9 @@ class NoticeToSend(Struct, frozen=True):
         return about
 
 
-async def claim_driver_notices(pool: Pool, limit: int, lock_seconds: float) -> list[NoticeToSend]:
+async def claim_driver_notices(source: Queries, limit: int, lock_seconds: float) -> list[NoticeToSend]:
     """The pushes to send now. Raises what the database raises."""
-    return [NoticeToSend(*row) for row in await pool.fetch(CLAIM, lock_seconds, limit, timeout=QUERY_TIMEOUT_SECONDS)]
+    return [NoticeToSend(*row) for row in await source.fetch(CLAIM, lock_seconds, limit, timeout=QUERY_TIMEOUT_SECONDS)]
 
 
 async def record_driver_notice(
