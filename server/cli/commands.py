@@ -40,7 +40,7 @@ def _have_a_home() -> None:
 
 
 def _have_a_folder() -> None:
-    """Who may not enter the working folder, such as the home of root after `setpriv`, works in `/`: what reads the
+    """Who may not enter the working folder, such as a service user in the home of root, works in `/`: what reads the
     files of settings, and the servers' own programs, would fail there.
     """
     if not os.access(".", os.X_OK):
