@@ -242,12 +242,18 @@ const adopted = (before) => {
 };
 
 /**
- * Not while there is an offer: notices wait for its end.
+ * The time of an offer does not count: notices wait for its end, and are then there as long as others.
  * @param {number} id
  * @param {number} ms
  */
 const dismissLater = (id, ms) => {
-  setTimeout(() => (view.offerShown === null ? dismiss(id) : dismissLater(id, LOOK_AGAIN_MS)), ms);
+  const isSeen = view.offerShown === null;
+  const step = isSeen ? Math.min(ms, LOOK_AGAIN_MS) : LOOK_AGAIN_MS;
+  setTimeout(() => {
+    const rest = isSeen && view.offerShown === null ? ms - step : ms;
+    if (rest > 0) dismissLater(id, rest);
+    else dismiss(id);
+  }, step);
 };
 
 // An offer or a delivery has come: what is urgent about an earlier order has had its time, or gets it still.

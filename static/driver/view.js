@@ -47,6 +47,8 @@ import { text } from "./text.js";
 
 export const MADE_WAY = "offer"; // the answer of a question that an offer closed
 const SHORT_MS = 10_000;
+/** @type {ReadonlySet<Notice["kind"]>} what came in while the driver reads further down is brought into view, like a message */
+const TO_READ = new Set(["work", "bad", "urgent"]);
 const UNEXPLAINED_MS = 2_500; // a page that is not seen looks once a second
 const OFFLINE_AFTER_MS = 1_500;
 
@@ -104,6 +106,8 @@ export class View {
     this.silence = undefined;
     /** @type {string | null} the id of the offer that is shown */
     this.offerShown = null;
+    /** @type {string | null} the id of the offer that the driver does not want: it is still so after a lost connection */
+    this.unwanted = null;
     /** @type {string | null} the id of the offer that was rejected without a reason */
     this.rejected = null;
     for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
@@ -114,13 +118,13 @@ export class View {
       });
     }
     byId("accept").addEventListener("click", () => this.answer("accept"));
-    byId("reject").addEventListener("click", () => this.askWhy(true));
-    byId("back").addEventListener("click", () => this.askWhy(false));
+    byId("reject").addEventListener("click", () => this.refuse(true));
+    byId("back").addEventListener("click", () => this.refuse(false));
     for (const [reason, words] of w.REJECTIONS) {
       chip(within(byId("reasons"), ".chips"), words, () => this.answer("reject", reason));
     }
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !byId("offer").hidden) this.askWhy(false);
+      if (event.key === "Escape" && !byId("offer").hidden) this.refuse(false);
     });
   }
 
@@ -612,7 +616,8 @@ export class View {
       box.dataset.id = offer.id;
       show(box, true);
       this.coverApp(true);
-      this.askWhy(false);
+      this.askWhy(this.unwanted === offer.id);
+      this.rejected = null;
       box.scrollTop = 0;
     }
     write(byId("offer-left"), String(Math.ceil(left / 1000)));
@@ -704,6 +709,12 @@ export class View {
   }
 
   /** @param {boolean} yes */
+  refuse(yes) {
+    this.unwanted = yes ? this.offerShown : null;
+    this.askWhy(yes);
+  }
+
+  /** @param {boolean} yes */
   askWhy(yes) {
     show(byId("reasons"), yes);
     show(byId("answer"), !yes);
@@ -727,7 +738,10 @@ export class View {
     for (const message of messages) {
       const shown = childrenOf(list).find((child) => child.dataset.id === message.id);
       const element = shown ?? this.messageOf(message);
-      if (!shown) list.append(element);
+      if (!shown) {
+        list.append(element);
+        scrollTo(0, 0);
+      }
       within(element, "button", HTMLButtonElement).disabled = about.connection !== "online" || about.busyWith.has(`seen ${message.id}`);
     }
   }
@@ -778,6 +792,7 @@ export class View {
       }
       element.append(gone);
       list.append(element);
+      if (TO_READ.has(notice.kind)) scrollTo(0, 0);
     }
   }
 }

@@ -167,3 +167,14 @@ async def test_the_policy_chooses_the_language_of_a_phone(chromium: Browser, sit
     async with phone(chromium, site, dan, locale="es-ES") as dans:
         await expect(dans.sign).to_contain_text("Du bist bereit")
         assert await dans.page.evaluate("document.documentElement.lang") == "de"
+
+
+async def test_a_warning_leaves_room_for_the_page_under_it(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    small = {"width": 320, "height": 568}
+    async with phone(chromium, site, dan, locale="de-DE", viewport=small, query="") as dans:
+        await dans.page.add_init_script("Object.defineProperty(globalThis, 'isSecureContext', { value: false })")
+        await dans.page.reload()
+        warning = dans.page.locator("#whereabouts")
+        await expect(warning).to_contain_text("Diese Adresse hat kein https.")
+        assert await warning.evaluate("(e) => e.offsetHeight") < small["height"] / 2

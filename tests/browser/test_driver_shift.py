@@ -28,7 +28,8 @@ async def test_a_shift_starts_with_one_tap_that_asks_for_everything(chromium: Br
         assert (await site.vic.get(f"/drivers/{dan.id}")).json()["availability"] == "offline"
         for size, theme in (("320", "dark"), ("side", "light"), ("390", "light")):
             await dans.page.set_viewport_size(SIZES[size])
-            await dans.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            await dans.page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+            await expect(dans.page.locator("[data-settling]")).to_have_count(0)
             await check_accessible(dans.page, f"start {size}")
             await shoot(dans.page, f"driver-start-{size}-{theme}")
         await dans.page.reload()

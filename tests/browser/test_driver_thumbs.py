@@ -271,6 +271,27 @@ async def test_who_pressed_reject_has_answered_also_without_a_reason(chromium: B
         assert await until(rejections) == [None]
 
 
+async def test_who_pressed_reject_is_asked_for_the_reason_again_after_a_lost_connection(
+    chromium: Browser, site: Site
+) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        why = dans.offer.get_by_role("heading", name="Why not?")
+        await site.delivery(**ORDER)
+        await dans.press("Reject")
+        for back in (False, True):
+            await expect(why).to_be_visible()
+            if back:
+                await dans.press("Back to the offer")
+            await dans.context.set_offline(True)
+            await expect(dans.offer).to_be_hidden()
+            await dans.context.set_offline(False)
+        await expect(dans.offer.get_by_role("button", name="Accept")).to_be_visible()
+        await expect(why).to_be_hidden()
+
+
 HIDDEN = """() => {
   Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
   document.dispatchEvent(new Event("visibilitychange"));

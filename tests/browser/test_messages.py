@@ -5,6 +5,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import People, check_accessible, shoot
 from tests.browser.phone import phone, tap
+from tests.browser.test_driver_thumbs import SIZES, accepted
 from tests.web.conftest import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -41,3 +42,22 @@ async def test_dispatch_writes_and_the_driver_answers(chromium: Browser, site: S
         await expect(dans.page.locator("#notices")).to_contain_text("Your dispatcher has your message.")
         await expect(lines).to_contain_text(["Thank you", "The side door is <open>"])
         await shoot(board, "board-driver-messages")
+
+
+async def test_what_dispatch_says_is_in_view_wherever_the_driver_reads(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        await accepted(dans, site, notes="Third door in the second yard, then up the stairs at the left")
+        end = "scrollTo(0, document.documentElement.scrollHeight)"
+        await dans.page.evaluate(end)
+        assert await dans.page.evaluate("scrollY") > 0
+        said = {"text": "The customer waits at the back door"}
+        assert (await site.alice.post(f"/admin/drivers/{dan.id}/messages", json=said)).is_success
+        message = dans.page.locator("#messages").get_by_role("article")
+        await expect(message).to_be_in_viewport(ratio=1)
+        await shoot(dans.page, "driver-message-320")
+        await dans.page.evaluate(end)
+        paused = {"availability": "paused", "reason": "vehicle check"}
+        assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=paused)).is_success
+        await expect(dans.page.locator(".notice", has_text="vehicle check")).to_be_in_viewport(ratio=1)
