@@ -1,9 +1,10 @@
 // The map: drivers, pickups and offers on one canvas, out of the same rows as the lists. It needs no tiles.
-import { text } from "../driver/text.js";
+import { counted, text } from "../driver/text.js";
 import { byId } from "../elements.js";
 import { focusRow } from "./lists.js";
+import { grouped, most } from "./map-groups.js";
 
-/** @import {CircleMarker, CircleMarkerOptions, GridLayer, GridLayerOptions, LatLngTuple, Map as LeafletMap, Polyline, PolylineOptions, Renderer} from "leaflet" */
+/** @import {CircleMarker, CircleMarkerOptions, GridLayer, GridLayerOptions, LatLngBounds, LatLngTuple, Map as LeafletMap, Polyline, PolylineOptions, Renderer} from "leaflet" */
 /** @typedef {{layer: CircleMarker | Polyline, drawn: string}} Thing */
 
 /** @type {Record<string, string>} the colours of drivers by their state */
@@ -19,13 +20,20 @@ const STYLES = {
 /** With more runs than this on the map, their stops have no numbers: nobody could read them. */
 const NUMBERED = 30;
 
+/** Dots within so many pixels are one mark with their number. */
+const CELL = 24;
+
 /** @type {LeafletMap} */
 let map;
 /** @type {Renderer} */
 let canvas;
 /** @type {Map<string, Thing>} */
 const things = new Map();
-let fitted = false;
+/** Whether a person has moved the map: it then stays where it is. */
+let moved = false;
+let fitting = false;
+/** @type {LatLngTuple[]} drivers and orders, without the lines between them */
+let places = [];
 
 /** @type {Record<string, string>} */
 const palette = {};
@@ -55,14 +63,14 @@ const L = () => {
 };
 
 /**
- * A dot on the map; a click on it leads to the row with this id.
+ * A dot on the map, and what a click on it does.
  * @param {string} key
  * @param {LatLngTuple} place
  * @param {CircleMarkerOptions} style
- * @param {string} [id]
+ * @param {() => void} [clicked]
  * @returns {CircleMarker}
  */
-const putDot = (key, place, style, id) => {
+const putDot = (key, place, style, clicked) => {
   const drawn = JSON.stringify(style);
   const old = things.get(key);
   if (old && "setLatLng" in old.layer) {
@@ -72,10 +80,11 @@ const putDot = (key, place, style, id) => {
       if (style.radius) old.layer.setRadius(style.radius);
       old.drawn = drawn;
     }
+    if (clicked) old.layer.off("click").on("click", clicked);
     return old.layer;
   }
-  const layer = L().circleMarker(place, { ...style, renderer: canvas, interactive: Boolean(id) });
-  if (id) layer.on("click", () => focusRow(id));
+  const layer = L().circleMarker(place, { ...style, renderer: canvas, interactive: Boolean(clicked) });
+  if (clicked) layer.on("click", clicked);
   layer.addTo(map);
   things.set(key, { layer, drawn });
   return layer;
@@ -83,34 +92,92 @@ const putDot = (key, place, style, id) => {
 
 /**
  * @param {string} key
- * @param {LatLngTuple[]} places
+ * @param {LatLngTuple[]} line
  * @param {PolylineOptions} style
  */
-const putLine = (key, places, style) => {
+const putLine = (key, line, style) => {
   const drawn = JSON.stringify(style);
   const old = things.get(key);
   if (old && "setLatLngs" in old.layer) {
-    old.layer.setLatLngs(places);
+    old.layer.setLatLngs(line);
     if (old.drawn !== drawn) old.layer.setStyle(style);
     old.drawn = drawn;
     return;
   }
-  const layer = L().polyline(places, { ...style, renderer: canvas, interactive: false });
+  const layer = L().polyline(line, { ...style, renderer: canvas, interactive: false });
   layer.addTo(map);
   things.set(key, { layer, drawn });
 };
 
+/** @typedef {{row: HTMLElement, at: LatLngTuple}} Placed */
+
 /**
- * @param {HTMLElement} row
+ * The rows that have a place on the map.
+ * @param {Iterable<HTMLElement>} rows
+ * @returns {Placed[]}
+ */
+const placed = (rows) =>
+  [...rows].flatMap((row) => {
+    const at = row.hidden || row.dataset.gone !== undefined ? null : point(row.dataset.at);
+    return at ? [{ row, at }] : [];
+  });
+
+/**
+ * One mark for rows whose dots would lie on each other, with their number. A click shows them apart, or the list if they
+ * are at one place.
+ * @param {string} key
+ * @param {Placed[]} group
+ * @param {string | undefined} color
  * @param {Set<string>} kept
  */
-const drawDriver = (row, kept) => {
-  if (!row.dataset.at || row.hidden || ["offline", "shift_ended"].includes(row.dataset.state ?? "")) return;
-  const at = point(row.dataset.at);
-  if (!at) return;
-  const fill = palette[STYLES[row.dataset.state ?? ""] ?? "--ink"];
-  kept.add(`v${row.id}`);
-  putDot(`v${row.id}`, at, { radius: 4, weight: 1, color: palette["--bg"], fillColor: fill, fillOpacity: 1 }, row.id);
+const drawGroup = (key, group, color, kept) => {
+  const middle = /** @type {LatLngTuple} */ ([
+    group.reduce((sum, { at }) => sum + at[0], 0) / group.length,
+    group.reduce((sum, { at }) => sum + at[1], 0) / group.length,
+  ]);
+  kept.add(key);
+  const style = { radius: 12, weight: 2.5, color, fillColor: palette["--bg"], fillOpacity: 0.9 };
+  const dot = putDot(key, middle, style, () => {
+    const around = L().latLngBounds(group.map(({ at }) => at));
+    const apart = !around.getNorthEast().equals(around.getSouthWest()) && map.getZoom() < map.getMaxZoom();
+    if (apart) map.fitBounds(around.pad(0.2), { maxZoom: 19, animate: false });
+    else if (group[0]) focusRow(group[0].row.id);
+  });
+  const number = String(group.length);
+  if (dot.getTooltip()?.getContent() === number) return;
+  dot.unbindTooltip();
+  dot.bindTooltip(number, { permanent: true, direction: "center", className: "group-number" });
+};
+
+/**
+ * @param {string} kind
+ * @param {Placed[]} all
+ * @param {Set<string>} kept
+ * @param {(group: Placed[]) => string | undefined} colorOf
+ * @param {(one: Placed) => void} drawOne
+ */
+const drawGrouped = (kind, all, kept, colorOf, drawOne) => {
+  const zoom = map.getZoom();
+  for (const { name, things: group } of grouped(all, ({ at }) => map.project(at, zoom), CELL)) {
+    if (group.length > 1) drawGroup(`${kind} ${zoom} ${name}`, group, colorOf(group), kept);
+    else for (const one of group) drawOne(one);
+  }
+};
+
+/**
+ * @param {Placed[]} all
+ * @param {Set<string>} kept
+ */
+const drawDrivers = (all, kept) => {
+  /** @param {HTMLElement} row */
+  const fill = (row) => palette[STYLES[row.dataset.state ?? ""] ?? "--ink"];
+  /** @param {Placed[]} group the colour of those who are free, if there are any */
+  const colorOf = (group) => fill((group.find(({ row }) => row.dataset.state === "available") ?? group[0] ?? { row: document.body }).row);
+  drawGrouped("drivers", all, kept, colorOf, ({ row, at }) => {
+    kept.add(`v${row.id}`);
+    const style = { radius: 4, weight: 1, color: palette["--bg"], fillColor: fill(row), fillOpacity: 1 };
+    putDot(`v${row.id}`, at, style, () => focusRow(row.id));
+  });
 };
 
 /**
@@ -140,18 +207,31 @@ const drawRun = (key, from, run, kept, { numbered, opacity }) => {
   }
 };
 
+/** @param {number} level */
+const colorOfLevel = (level) => palette[level > 2 ? "--bad" : level === 2 ? "--high" : level === 1 ? "--warn" : "--ink"];
+
 /**
- * @param {HTMLElement} row
+ * @param {Placed[]} all
  * @param {Set<string>} kept
  */
-const drawPickup = (row, kept) => {
-  if (row.hidden || row.dataset.gone !== undefined) return;
-  const at = point(row.dataset.at);
-  if (!at) return;
-  const level = Number(row.dataset.level);
-  const stroke = palette[level > 2 ? "--bad" : level === 2 ? "--high" : level === 1 ? "--warn" : "--ink"];
-  kept.add(row.id);
-  putDot(row.id, at, { radius: 6 + Math.min(level, 3), weight: 2.5, color: stroke, fillColor: stroke, fillOpacity: 0.15 }, row.id);
+const drawPickups = (all, kept) => {
+  /** @param {Placed[]} group */
+  const colorOf = (group) => colorOfLevel(Math.max(...group.map(({ row }) => Number(row.dataset.level))));
+  drawGrouped("pickups", all, kept, colorOf, ({ row, at }) => {
+    const level = Number(row.dataset.level);
+    const stroke = colorOfLevel(level);
+    kept.add(row.id);
+    const style = { radius: 6 + Math.min(level, 3), weight: 2.5, color: stroke, fillColor: stroke, fillOpacity: 0.15 };
+    putDot(row.id, at, style, () => focusRow(row.id));
+  });
+  for (const one of all) drawOffered(one, kept);
+};
+
+/**
+ * @param {Placed} placed
+ * @param {Set<string>} kept
+ */
+const drawOffered = ({ row, at }, kept) => {
   const driver = row.dataset.offered && document.getElementById(`v-${row.dataset.offered}`);
   const from = driver ? point(driver.dataset.at) : null;
   if (!from) return;
@@ -192,10 +272,15 @@ const drawBoard = () => {
   for (const { id, dataset } of runs) {
     drawRun(`r${id}`, point(dataset.at), dataset.run ?? "", kept, { numbered: runs.length <= NUMBERED, opacity: 0.45 });
   }
-  for (const row of drivers) drawDriver(row, kept);
-  for (const row of byId("rows-waiting", HTMLTableSectionElement).rows) drawPickup(row, kept);
+  const onShift = placed(drivers.filter((row) => !["offline", "shift_ended"].includes(row.dataset.state ?? "")));
+  const waiting = placed(byId("rows-waiting", HTMLTableSectionElement).rows);
+  places = [...onShift, ...waiting].map(({ at }) => at);
+  // First where the map is: what lies on each other depends on it.
+  fitToMost();
+  drawDrivers(onShift, kept);
+  drawPickups(waiting, kept);
   sweep(kept);
-  fitOnce();
+  tellOutside();
 };
 
 const drawPlaces = () => {
@@ -245,11 +330,11 @@ const drawPlaces = () => {
     line(`trip ${index + 1}`, pickup, dropoff, "--accent");
   }
   sweep(kept);
-  fitOnce();
+  if (!moved && !holds(bounds())) fit(bounds());
 };
 
 const bounds = () => {
-  const all = L().latLngBounds([]);
+  const all = L().latLngBounds(places);
   for (const { layer } of things.values()) {
     if ("getLatLng" in layer) all.extend(layer.getLatLng());
     else all.extend(layer.getBounds());
@@ -257,15 +342,41 @@ const bounds = () => {
   return all;
 };
 
-const fit = () => {
-  const all = bounds();
-  if (all.isValid()) map.fitBounds(all.pad(0.05), { maxZoom: 15, animate: false });
+/** @param {LatLngBounds} wanted */
+const holds = (wanted) => !wanted.isValid() || (fitted && map.getBounds().contains(wanted));
+
+let fitted = false;
+/** @param {LatLngBounds} wanted */
+const fit = (wanted) => {
+  if (!wanted.isValid()) return;
+  fitted = true;
+  fitting = true;
+  map.fitBounds(wanted, { maxZoom: 15, animate: false, padding: [18, 18] });
+  fitting = false;
 };
 
-const fitOnce = () => {
-  if (fitted || !things.size) return;
-  fitted = true;
-  fit();
+/** Until a person moves the map, it shows where most are. */
+const fitToMost = () => {
+  const wanted = L().latLngBounds(most(places));
+  if (!moved && !holds(wanted)) fit(wanted);
+};
+
+/** Says how many the map does not show. */
+const tellOutside = () => {
+  if (!outside) return;
+  const shown = map.getBounds();
+  const count = places.filter((at) => !shown.contains(at)).length;
+  outside.hidden = !count;
+  const said = counted("{count} outside", "{count} outside", count);
+  if (outside.textContent !== said) outside.textContent = said;
+};
+
+/** @type {HTMLButtonElement | null} */
+let outside = null;
+
+const showEverything = () => {
+  moved = true;
+  fit(bounds());
 };
 
 // A faint net instead of tiles: it shows how far and which way one moved.
@@ -325,13 +436,26 @@ export const startMap = () => {
       button.title = text("Show everything");
       button.setAttribute("aria-label", text("Show everything on the map"));
       button.textContent = "⤢";
-      button.addEventListener("click", fit);
+      button.addEventListener("click", showEverything);
       L().DomEvent.disableClickPropagation(box);
       box.append(button);
       return box;
     },
   });
   new Fit({ position: "topright" }).addTo(map);
+  const Outside = L().Control.extend({
+    onAdd() {
+      outside = document.createElement("button");
+      outside.type = "button";
+      outside.className = "outside";
+      outside.hidden = true;
+      outside.title = text("Show everything");
+      outside.addEventListener("click", showEverything);
+      L().DomEvent.disableClickPropagation(outside);
+      return outside;
+    },
+  });
+  if (document.getElementById("board")) new Outside({ position: "bottomright" }).addTo(map);
 
   const draw = document.getElementById("board") ? drawBoard : drawPlaces;
   let asked = false;
@@ -343,6 +467,11 @@ export const startMap = () => {
       if (!document.hidden) draw();
     }, 200);
   };
+  map.on("dragstart zoomstart", () => {
+    if (!fitting) moved = true;
+  });
+  map.on("moveend", tellOutside);
+  map.on("zoomend", soon);
   for (const name of ["board:changed", "board:moved", "board:places"]) document.addEventListener(name, soon);
   document.addEventListener("visibilitychange", soon);
   const recolour = () => {
@@ -354,7 +483,9 @@ export const startMap = () => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   document.addEventListener("board:row", (event) => {
     const where = point(event.detail.row.dataset.at);
-    if (where && !map.getBounds().contains(where)) map.panTo(where, { animate: !still });
+    if (!where || map.getBounds().contains(where)) return;
+    moved = true;
+    map.panTo(where, { animate: !still });
   });
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(place);
   draw();

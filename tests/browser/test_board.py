@@ -1020,3 +1020,40 @@ async def test_a_driver_who_has_gone_is_seen_on_every_screen(site: Site, people:
             page = await vic.open(f"/board/{path}")
             await expect(page.locator(".at-risk")).to_contain_text("Driver gone")
             await check_in_both_themes(page, f"gone {name}", f"gone-{name}")
+
+
+async def test_the_map_shows_where_most_are_and_says_who_is_outside(site: Site, people: People) -> None:
+    for n in range(8):
+        dan = await site.driver(f"Dan {n}")
+        await dan.move(52.52 + n / 100, 13.4 + n / 80)
+    for n in range(4):  # at one door
+        await (await site.driver(f"Dora {n}")).move(52.5, 13.45)
+    far = await site.driver("Farid")
+    await far.move(48.1, 11.6)
+    for n in range(3):
+        await site.delivery(sellerOrderId=f"N-{n}", requirements=["van"])
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    await expect(board.locator("#rows-drivers tr")).to_have_count(13)
+    outside = board.locator(".outside")
+    await expect(outside).to_have_text("1 outside")
+    scale = board.locator(".leaflet-control-scale-line")
+    assert re.fullmatch(r"[125]00 m|[1235] km", near := await scale.inner_text()), near
+    numbers = board.locator(".group-number")
+    await expect(numbers.filter(has_text=re.compile("^4$"))).to_have_count(1)
+    await expect(numbers.filter(has_text=re.compile("^3$"))).to_have_count(1)
+    await check_in_both_themes(board, "map", "board-map")
+    await board.set_viewport_size({"width": 390, "height": 844})
+    await board.locator("#map").scroll_into_view_if_needed()
+    await check_in_both_themes(board, "map on a phone", "board-map-phone")
+    await board.set_viewport_size({"width": 1440, "height": 900})
+    await outside.click()
+    await expect(outside).to_be_hidden()
+    await expect(scale).to_have_text(re.compile(r"^\d\d+ km$"))
+    # It stays where a person has moved it.
+    await far.move(48.2, 11.7)
+    await until(lambda: board.locator(f"#v-{far.id}").get_attribute("data-at"))
+    await expect(scale).to_have_text(re.compile(r"^\d\d+ km$"))
+    # A mark of several is a way to see them apart.
+    await board.get_by_role("button", name="Show everything on the map").click()
+    await expect(numbers.filter(has_text=re.compile("^12$"))).to_have_count(1)
