@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from math import inf
-from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -27,6 +26,8 @@ from server.tasks import wait_until_set
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
+SLICE: Final = 500
+"""So many are written to the database at a time, so that the loop is never stopped for long."""
 CALL_STORED_SECONDS: Final = 10.0
 """A driver is present by a stored call for longer than this: a later one can wait for the next flush."""
 REMEMBERED_SECONDS: Final = 3600.0
@@ -251,34 +252,44 @@ class Positions:
     async def _store(self, everything: bool) -> None:
         calls, self._calls = self._calls, {}
         first_calls, self._first_calls = self._first_calls, False
-        self._writing = frozenset(calls) | self._urgent
-        due = self._unstored if everything else self._urgent
-        rows = sorted(((i, self._latest[i]) for i in due if i in self._latest), key=itemgetter(0))
-        urgent = [driver_id for driver_id, _ in rows if driver_id in self._urgent]
-        self._unstored = self._unstored - due
-        self._urgent = set()
+        urgent, self._urgent = self._urgent, set()
+        self._writing = frozenset(calls) | urgent
+        due = [*urgent, *(self._unstored - urgent if everything else ())]
         try:
             if calls:
                 await write_calls(self._pool, calls)
                 self._note_stored(calls)
                 calls, first_calls = {}, False
-            if rows:
-                written = [_row(driver_id, seen, self._zones.get(driver_id)) for driver_id, seen in rows]
-                for driver_id, zone in await write_positions(self._pool, written):
-                    self.rezoned(driver_id, zone)
+            for start in range(0, len(due), SLICE):
+                some = due[start : start + SLICE]
+                await self._store_some(some)
+                first = [driver_id for driver_id in some if driver_id in urgent]
+                urgent.difference_update(first)
+                if first:
+                    for appeared in self.appeared:
+                        appeared(first)
         except BaseException:
             self._calls = calls | self._calls
             self._first_calls |= first_calls
-            self._unstored.update(driver_id for driver_id, _ in rows)
-            self._urgent.update(urgent)
+            self._urgent |= urgent
             raise
         finally:
             self._writing = frozenset()
+
+    async def _store_some(self, driver_ids: list[str]) -> None:
+        rows = [(driver_id, self._latest[driver_id]) for driver_id in driver_ids if driver_id in self._latest]
+        self._unstored.difference_update(driver_ids)
+        if not rows:
+            return
+        try:
+            written = [_row(driver_id, seen, self._zones.get(driver_id)) for driver_id, seen in rows]
+            for driver_id, zone in await write_positions(self._pool, written):
+                self.rezoned(driver_id, zone)
+        except BaseException:
+            self._unstored.update(driver_id for driver_id, _ in rows)
+            raise
         for driver_id, seen in rows:
             self._stored_at[driver_id] = seen.at
-        if urgent:
-            for appeared in self.appeared:
-                appeared(urgent)
 
 
 def _row(driver_id: str, seen: Seen, zone: str | None) -> PositionRow:

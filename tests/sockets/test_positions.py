@@ -11,7 +11,7 @@ from server.dispatch.model import Actor
 from server.ids import new_id
 from tests.conftest import Node, StartNode
 from tests.driver_app import driver_app
-from tests.sockets.test_live_sockets import HERE, a_driver, an_order, call, ready
+from tests.sockets.test_live_sockets import HERE, THERE, a_driver, an_order, call, ready
 from tests.waiting import until
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -41,6 +41,38 @@ async def test_the_last_store_of_a_node_that_stops_waits_for_the_one_under_way(n
             writing.cancel()
         await last
         assert await there.fetchval(STORED, dan, HERE["lat"], HERE["lon"]) == 1
+    finally:
+        await there.close()
+
+
+async def test_positions_are_stored_some_at_a_time_and_those_that_are_left_next_time(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of drivers without a stored one come first."""
+    monkeypatch.setattr("server.sockets.positions.SLICE", 1)
+    monkeypatch.setattr("server.sockets.positions.TO_REDIS_SECONDS", 3600)
+    started = await node()
+    here, dora, dan = started.app.state.node, await a_driver(started, "Dora"), await a_driver(started)
+    here.positions.moved(dora, **HERE)
+    await here.positions.store()
+    there = await asyncpg.connect(here.settings.database_url)
+    try:
+        async with there.transaction():
+            await there.execute("SELECT FROM driver_positions WHERE driver_id = $1 FOR UPDATE", dora)
+            here.positions.moved(dora, **THERE)
+            here.positions.moved(dan, **THERE)
+            storing = asyncio.create_task(here.positions.store())
+
+            async def one_waits() -> bool:
+                return bool(await there.fetchval(WAITING))
+
+            await until(one_waits)
+            assert await there.fetchval(STORED, dan, THERE["lat"], THERE["lon"]) == 1
+            storing.cancel()
+            await asyncio.wait([storing])
+        assert await there.fetchval(STORED, dora, HERE["lat"], HERE["lon"]) == 1
+        await here.positions.store()
+        assert await there.fetchval(STORED, dora, THERE["lat"], THERE["lon"]) == 1
     finally:
         await there.close()
 
