@@ -51,6 +51,7 @@ def plan_part(
         if delivery.id in not_held and delivery.prep_seconds:
             delivery = replace(delivery, prep_seconds=0, ready_at=delivery.is_ready_at())
         fleet.put_delivery(delivery)
+    seconds = now.timestamp()
     for driver in drivers:
         assert driver.position is not None
         fleet.put_driver(driver)
@@ -58,9 +59,9 @@ def plan_part(
         if offered and driver.id in offered:
             fleet.put_delivery(offered[driver.id])
         theirs = work.get(driver.id, NOTHING)
-        jobs = active_jobs(theirs.deliveries.values())
+        jobs = active_jobs(theirs.deliveries.values()) if theirs.deliveries else []
         if not jobs:
-            fleet.put_place(driver.id, Where(at, now.timestamp()))
+            fleet.put_place(driver.id, Where(at, seconds))
             continue
         run = run_ahead(policy, now, driver, jobs, theirs.stops, at)
         fleet.put_place(driver.id, Where(run.place, run.free_at, bound=run.bound))
