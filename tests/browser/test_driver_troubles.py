@@ -305,7 +305,7 @@ async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browse
 async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chromium: Browser, site: Site) -> None:
     """Dan gives the order back without a network, while ops report its pickup for him."""
     dan = await site.driver("Dan")
-    async with phone(chromium, site, dan) as dans:
+    async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
         dans.owner.network_may_fail = True
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         delivery = await accepted(dans, site)
@@ -315,15 +315,17 @@ async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chro
         await choose(dans, "Give back", "Store is closed")
         done = f"/admin/assignments/{delivery['assignment']['id']}/pickup"
         assert (await site.alice.post(done, json={"reason": "Dan called"})).is_success
+        await dans.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        assert await dans.page.evaluate("scrollY") > 100
         await dans.context.set_offline(False)
         refusal = dans.page.locator(".job .refusal")
         number = delivery["sellerOrderId"]
         words = f"Not accepted for Trattoria da Enzo ({number}). The order is already picked up."
         await expect(refusal).to_have_text(words)
+        await expect(refusal).to_be_in_viewport(ratio=1)
         await dans.page.reload()
         await dans.online()
         await expect(refusal).to_have_text(words)
-        await expect(refusal).to_be_in_viewport(ratio=1)
         await shoot(dans.page, "driver-refused-light")
         await dans.press("I am at the customer")
         await expect(refusal).to_be_hidden()
@@ -331,6 +333,21 @@ async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chro
         await dans.online()
         await expect(dans.page.get_by_role("article")).to_contain_text("Arrived at")
         await expect(refusal).to_be_hidden()
+
+
+async def test_a_question_about_a_delivery_closes_with_it(chromium: Browser, site: Site) -> None:
+    """Nobody gives back, or hands over, what is no longer theirs."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        for picked_up, press, question in ((False, "Give back", "#trouble"), (True, "Delivered", "#handover")):
+            delivery = await accepted(dans, site, picked_up=picked_up, proofRequired=["pin"], pin="4711")
+            await dans.press(press)
+            await expect(dans.page.locator(question)).to_be_visible()
+            cancelled = {"reason": "sold out", "force": True}
+            assert (await site.ada.post(f"/deliveries/{delivery['id']}/cancel", json=cancelled)).is_success
+            await expect(dans.page.locator(question)).to_be_hidden()
+            await expect(dans.page.locator("#notices")).to_contain_text("was cancelled: sold out")
 
 
 async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happened(

@@ -61,3 +61,38 @@ async def test_what_dispatch_says_is_in_view_wherever_the_driver_reads(chromium:
         paused = {"availability": "paused", "reason": "vehicle check"}
         assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=paused)).is_success
         await expect(dans.page.locator(".notice", has_text="vehicle check")).to_be_in_viewport(ratio=1)
+
+
+LOST = """
+const send = WebSocket.prototype.send;
+let lost = false;
+WebSocket.prototype.send = function (text) {
+  send.call(this, text);
+  if (lost || JSON.parse(text).type !== "say") return;
+  lost = true;
+  this.onmessage = null;
+  this.close();
+};
+"""
+"""The first answer to what the driver writes is lost, with the connection."""
+
+
+async def test_words_that_are_sent_again_after_a_lost_answer_are_one_message(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(LOST)
+        await dans.page.reload()
+        notices = dans.page.locator("#notices")
+        for words in ("The shop is closed", None):
+            await dans.online()
+            await tap(dans.page.get_by_label("Menu"))
+            await dans.press("Write to your dispatcher")
+            field = dans.page.get_by_label("Your message")
+            if words is not None:
+                await field.fill(words)
+            else:
+                await expect(field).to_have_value("The shop is closed")
+            await dans.press("Send")
+            await expect(notices).to_contain_text("Not sent" if words else "Your dispatcher has your message.")
+        items = (await site.alice.get(f"/admin/drivers/{dan.id}/messages")).json()["items"]
+        assert [item["text"] for item in items] == ["The shop is closed"]
