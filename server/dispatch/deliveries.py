@@ -226,7 +226,7 @@ def _changed(
         world.require_driver(assignment.driver_id)
     happened: list[e.Event] = []
     offered_to: Driver | None = None
-    if offer is not None and (after.needs_check() or _changes_the_offer(delivery, after)):
+    if offer is not None and (after.needs_check() or _changes_the_offer(offer, delivery, after)):
         offered_to = world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "changed", actor))
     postponed = (
@@ -235,8 +235,9 @@ def _changed(
         and delivery.status == "READY"
         and (offer is None or offered_to is not None)
     )
-    if postponed and "promised_at" not in changes and delivery.promised_at == _first_estimate(delivery):
-        changes = {**changes, "promised_at": (delivery.promised_at, None)}
+    promised = delivery.promised_at
+    if postponed and "promised_at" not in changes and promised is not None and promised == _first_estimate(delivery):
+        changes = {**changes, "promised_at": (promised, None)}
     happened.append(
         e.DeliveryChanged(
             at=world.now,
@@ -292,10 +293,12 @@ def _offer_again(
     return created(world, after, driver, new_offer_id, at, SYSTEM, "changed", run)
 
 
-def _changes_the_offer(before: Delivery, after: Delivery) -> bool:
-    """Whether a change of the delivery makes the data of an open offer wrong."""
+def _changes_the_offer(offer: Offer, before: Delivery, after: Delivery) -> bool:
+    """Whether a change of the delivery makes the data of its open offer wrong. Small delays add up."""
     same = all(getattr(before, name) == getattr(after, name) for name in _IN_AN_OFFER)
-    return not same or _moved(before, after) or abs(after.is_ready_at() - before.is_ready_at()) > LATER_BY
+    was_ready_at, ready_at, (named, _) = before.is_ready_at(), after.is_ready_at(), named_by(offer)
+    shifted = abs(ready_at - was_ready_at) > LATER_BY or ready_at > max(was_ready_at, named + LATER_BY)
+    return not same or _moved(before, after) or shifted
 
 
 def _moved(before: Delivery, after: Delivery, *places: Literal["pickup", "dropoff"]) -> bool:

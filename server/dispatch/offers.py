@@ -15,7 +15,7 @@ from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, O
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.reason_codes import REJECTION, coded
-from server.dispatch.travel import Added, haversine_km, offer_payload, pickup_at
+from server.dispatch.travel import Added, haversine_km, named_by, offer_payload, pickup_at
 from server.dispatch.world import World
 from server.dispatch.zones import Zones
 
@@ -270,7 +270,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
         status="ACTIVE",
         source="accepted",
         created_at=world.now,
-        pickup_due_at=delivery.estimated_pickup_at,
+        pickup_due_at=named_by(offer)[0],
     )
     accepted = e.OfferAccepted(
         at=world.now,
@@ -374,7 +374,7 @@ def _expire(world: World, delivery: Delivery, offer: Offer, driver: Driver, new_
             status="ACTIVE",
             source="auto_accepted",
             created_at=world.now,
-            pickup_due_at=delivery.estimated_pickup_at,
+            pickup_due_at=named_by(offer)[0],
         )
     happened: list[e.Event] = [
         e.OfferExpired(

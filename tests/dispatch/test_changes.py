@@ -338,7 +338,15 @@ CHANGING_ORDERS = [
 
 READY = c.MarkReady(SOUP, NEW_OFFER, SHOP)
 LATER = c.DelayDelivery(SOUP, 20, NEW_OFFER, SHOP, "no rice")
+A_LITTLE_LATER = c.DelayDelivery(SOUP, 4, NEW_OFFER, SHOP)
 SEEN_BEFORE = c.DelayDelivery(SOUP, 20, NEW_OFFER, SHOP, version=1)
+
+
+def little_by_little() -> World:
+    world = held_out()()
+    do(world, A_LITTLE_LATER)
+    return world
+
 
 PREPARING = [
     Case(
@@ -362,6 +370,8 @@ PREPARING = [
         [happens(e.DeliveryChanged, changes={"ready_at": (NOW - minutes(1), NOW + minutes(20))})],
     ),
     Case("an offer tells it", held_out(), LATER, [WITHDRAWN, CHANGED, ASKED_AGAIN]),
+    Case("but a few minutes it does not", held_out(), A_LITTLE_LATER, [CHANGED]),
+    Case("unless there were a few before", little_by_little, A_LITTLE_LATER, [WITHDRAWN, CHANGED, ASKED_AGAIN]),
     Case("a driver who has it hears it", with_dan(), LATER, [happens(e.DeliveryChanged, driver_id=DAN)]),
     Case("not once it is picked up", with_dan(picked_up_at=NOW), READY, "already_picked_up"),
     Case("nor later", with_dan(picked_up_at=NOW), LATER, "already_picked_up"),
@@ -577,6 +587,21 @@ def test_unchanged_details_are_not_in_the_event() -> None:
 
 def test_what_is_postponed_says_until_when() -> None:
     assert event_data(waiting()(), LATER_TODAY)[-1] == {"until": "2026-02-01T19:00:00.000Z"}
+
+
+def test_what_nobody_promised_is_no_change_of_what_is_postponed() -> None:
+    assert event_data(waiting()(), LATER_TODAY)[0]["fields"] == ["dispatchAt"]
+
+
+def test_a_driver_agrees_to_what_the_offer_says_and_not_to_a_delay_since() -> None:
+    world = held_out(estimated_pickup_at=NOW + minutes(9), estimated_delivery_at=NOW + minutes(30))()
+    named, _ = named_by(offer_of(soup(world)))
+    do(world, A_LITTLE_LATER)
+    do(world, c.AcceptOffer(offer_of(soup(world)).id, DAN, id_of("job"), SHOP))
+    job = soup(world).active_assignment()
+    assert job is not None
+    assert job.pickup_due_at == named
+    assert soup(world).estimated_pickup_at == NOW + minutes(13)
 
 
 def test_what_changes_and_returns_tells() -> None:
