@@ -31,6 +31,7 @@ def _start_waiting(world: World, delivery: Delivery, at: datetime) -> None:
     wait = Unassigned(delivery.id, TRIP_TOO_LONG if delivery.needs_check() else SEARCHING, at, at)
     recorded = delivery.unassigned is not None and delivery.id not in world.new_waits
     (world.changed_waits if recorded else world.new_waits)[delivery.id] = wait
+    world.recorded_waits.pop(delivery.id, None)  # of the wait before
     delivery.unassigned = wait
 
 

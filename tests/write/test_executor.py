@@ -167,6 +167,16 @@ async def test_later_commands_of_a_batch_see_the_effects_of_earlier_ones(dispatc
     assert answers[1].code == "driver_not_available"
 
 
+async def test_a_failed_search_leaves_nothing_of_an_earlier_wait_in_its_batch(dispatch: Dispatch) -> None:
+    delivery_id = await dispatch.a_delivery()
+    failed = c.NoteFailedSearch(delivery_id, "no_driver_in_zone")
+    cancelled, restored = c.CancelDelivery(delivery_id, "a mistake", ALICE), c.RestoreDelivery(delivery_id, ALICE)
+    await asyncio.gather(*(dispatch.done(command) for command in (failed, cancelled, restored)))
+    assert len(dispatch.commits) == 2, "not in one batch"
+    wait = "SELECT escalation_status || ' ' || failure_reason || ' ' || attempt_count FROM unassigned_orders"
+    assert await dispatch.one(f"{wait} WHERE delivery_id = $1", delivery_id) == "PENDING searching 0"
+
+
 async def test_the_same_order_twice_in_one_batch_is_one_delivery(dispatch: Dispatch) -> None:
     answers = await asyncio.gather(*(dispatch.done(a_creation("order-1")) for _ in range(5)))
     assert len({answer.decided.delivery_id for answer in answers}) == 1
