@@ -134,6 +134,22 @@ async def test_a_bound_key_learns_nothing_of_drivers(site: Site, problem: Check)
     assert await failed(roma) == [{"reason": "no_driver_in_radius"}]
 
 
+async def test_a_bound_key_does_not_learn_which_driver_has_its_goods(site: Site) -> None:
+    roma = await key_of(site, "roma")
+    dan = await site.driver(at_work=True, phone="+49 30 1")
+    placed, job = await site.assignment(dan, sellerId="roma")
+    await dan.post(f"/assignments/{job['id']}/pickup")
+    body = {"reason": "flat tyre", "force": True}
+    assert (await site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=body)).status_code == 200
+    path = f"/deliveries/{placed['id']}"
+    known = (await site.shop.get(path)).json()["pickup"]
+    assert (known["name"], known["phone"]) == ("Dan", "+49 30 1")
+    where = {"lat": known["lat"], "lon": known["lon"]}
+    assert (await roma.get(path)).json()["pickup"] == where
+    assert (await roma.get("/deliveries")).json()["items"][0]["pickup"] == where
+    assert (await roma.post(f"{path}/ready")).json()["pickup"] == where
+
+
 async def test_a_bound_key_is_made_listed_and_revoked_like_others(site: Site, problem: Check) -> None:
     made = (await site.ada.post("/admin/api-keys", json={"name": "till", "sellerId": " roma "})).json()
     free = (await site.ada.post("/admin/api-keys", json={"name": "chain"})).json()

@@ -60,8 +60,13 @@ def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
 
 
 def _view(request: Call, delivery: Delivery, expected: Expected = NOTHING_EXPECTED) -> DeliveryView:
-    """The view of a delivery, with its PIN and the customer's link, which shows it, if the caller's role may see it."""
+    """The view of a delivery, with its PIN and the customer's link, which shows it, if the caller's role may see it. A
+    key of one seller does not get the name and phone of a driver who has the goods.
+    """
     sees_pin = request.user.role in ("service", "ops", "admin")
+    if request.user.seller is not None and delivery.details.store is not None:
+        nobody = msgspec.structs.replace(delivery.pickup, name=None, phone=None)
+        delivery = msgspec.structs.replace(delivery, pickup=nobody)
     node = node_of(request)
     return delivery_view(
         delivery,
