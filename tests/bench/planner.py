@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from time import perf_counter
 from typing import Any, Final
 
@@ -215,13 +214,14 @@ class Counted:
 
     def __init__(self) -> None:
         self.offers = 0
-        self.last_at = 0.0
+        self.first_at = self.last_at = 0.0
         self.cycling: set[str] = set()
 
     def submit(self, command: c.Command) -> "asyncio.Future[Any]":
         if isinstance(command, c.OfferDelivery) and command.driver_id not in self.cycling:
             self.offers += 1
             self.last_at = perf_counter()
+            self.first_at = self.first_at or self.last_at
         return asyncio.get_running_loop().create_future()
 
 
@@ -256,25 +256,27 @@ async def _everything(servers: Servers, drivers: int, waiting: int, zones: int) 
         node.matcher._submissions._executor = counted  # type: ignore[assignment]
         free = [await _cycling_driver(node) for _ in range(CYCLING)]
         counted.cycling.update(free)
-        done, enough = count(), asyncio.Event()
+        done: list[float] = []
+        enough = asyncio.Event()
         cycles = asyncio.create_task(_cycles(node, free, done, enough))
         alone: list[float] = []
         await _while(asyncio.create_task(asyncio.sleep(3.0)), alone)
         stopped: list[float] = []
         before = _search_seconds()
         await _while(asyncio.create_task(_execute(url, ORDERS, waiting, zones, *CENTRE, RADIUS_KM)), stopped)
-        inserted, cycles_before = perf_counter(), next(done)
+        inserted = perf_counter()
         node.matcher.wake()
         await _while(asyncio.create_task(_until(lambda: counted.offers >= waiting * 0.999)), stopped)
         seconds, rounds = (now - then for now, then in zip(_search_seconds(), before, strict=True))
+        meanwhile = sum(counted.first_at <= at <= counted.last_at for at in done)
         found |= {
             "planSeconds": seconds,
             "rounds": int(rounds),
-            "wholeSeconds": counted.last_at - inserted,
+            "wholeSeconds": counted.last_at - min(inserted, counted.first_at),
             "offers": counted.offers,
             "stoppedMs": spread(stopped),
             "aloneMs": spread(alone),
-            "cyclesASecond": (next(done) - cycles_before - 1) / (perf_counter() - inserted),
+            "cyclesASecond": meanwhile / (counted.last_at - counted.first_at),
         }
         enough.set()
         await cycles
@@ -316,7 +318,7 @@ async def _cycling_driver(node: Node) -> str:
     return driver_id
 
 
-async def _cycles(node: Node, free: list[str], done: "count[int]", enough: asyncio.Event) -> None:
+async def _cycles(node: Node, free: list[str], done: list[float], enough: asyncio.Event) -> None:
     """CYCLES_A_SECOND cycles of create, offer, accept and complete, as long as drivers are free. Those that have begun
     are brought to their end.
     """
@@ -332,7 +334,7 @@ async def _cycles(node: Node, free: list[str], done: "count[int]", enough: async
         await _answer(node, c.AcceptOffer(offer, driver_id, assignment, driver))
         await _answer(node, c.Complete(assignment, driver_id, driver))
         free.append(driver_id)
-        next(done)
+        done.append(perf_counter())
 
     loop = asyncio.get_running_loop()
     due = loop.time()
