@@ -131,6 +131,7 @@ class DriverClient:
             return
         match message:
             case None:
+                self.mirror.pass_over(frame)
                 return
             case m.Hello():
                 assert self._connection is not None

@@ -24,7 +24,7 @@ class Mirror:
         """Take over the snapshot; what was missed since `last_seq`, if that was asked for, in order."""
         missed = [found for frame in hello.missed if isinstance(found := m.understand(frame), m.Streamed)]
         if last_seq is not None and not hello.resync:
-            self.gaps += [message.seq for message in missed] != list(range(last_seq + 1, hello.seq + 1))
+            self.gaps += [frame.get("seq") for frame in hello.missed] != list(range(last_seq + 1, hello.seq + 1))
         self.driver_id = hello.driver.id
         self.session = hello.session
         self.seq = hello.seq
@@ -35,9 +35,18 @@ class Mirror:
         self.assignments = {a.id: a for a in hello.assignments if a.status == "ACTIVE"}
         return missed
 
+    def pass_over(self, frame: m.Frame) -> None:
+        """A message of a newer server, of a kind that is not known here: only its number counts, if it has one."""
+        seq = frame.get("seq")
+        if isinstance(seq, int):
+            self._count(seq)
+
+    def _count(self, seq: int) -> None:
+        self.gaps += self.seq is None or seq != self.seq + 1
+        self.seq = seq
+
     def fold(self, message: m.Streamed) -> None:
-        self.gaps += self.seq is None or message.seq != self.seq + 1
-        self.seq = message.seq
+        self._count(message.seq)
         match message:
             case m.OfferMade():
                 self.offers[message.offer.id] = message.offer

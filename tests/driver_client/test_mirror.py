@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from server.driver_client import messages as m
+from server.driver_client.client import DriverClient
 from server.driver_client.mirror import Mirror
 
 POINT = {"lat": 52.5, "lon": 13.4, "address": "1 Market Square"}
@@ -87,6 +88,25 @@ def test_a_number_skipped_or_doubled_is_a_gap(mirror: Mirror) -> None:
     mirror.fold(a_message("availability", seq=7, availability="paused"))
     mirror.fold(a_message("availability", seq=7, availability="paused"))
     assert mirror.gaps == 2
+
+
+def test_a_message_of_a_newer_server_is_no_gap() -> None:
+    """Its number counts, live and among what was missed: with the next connection it is not asked for again."""
+    client = DriverClient("http://127.0.0.1:9", token)
+    client.mirror.greet(a_hello(seq=5), None)
+    missed = [{"type": "fireworks", "seq": 6}, {"type": "availability", "seq": 7, "availability": "paused"}]
+    client.mirror.greet(a_hello(seq=7, missed=missed), 5)
+    client._take({"type": "fireworks", "seq": 8})
+    assert client.mirror.seq == 8
+    client._take({"type": "fireworks"})
+    client._take({"type": "availability", "seq": 9, "availability": "paused"})
+    assert (client.mirror.seq, client.mirror.gaps) == (9, 0)
+    client._take({"type": "fireworks", "seq": 11})
+    assert client.mirror.gaps == 1
+
+
+async def token() -> str:
+    return "nobody asks"
 
 
 def test_what_was_missed_is_handed_over_in_order(mirror: Mirror) -> None:
