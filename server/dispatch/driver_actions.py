@@ -172,12 +172,14 @@ def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
         return report.late(e.DeliveryPickedUp)
     if report.assignment.picked_up_at is not None:
         return report.done()
-    return report.done(*_picked_up(report))
+    return report.done(*_picked_up(report, report.delivery.pickup))
 
 
-def _picked_up(report: _Reported) -> list[e.Event]:
-    """The driver has picked up the goods. This ends the risk of a late pickup."""
-    found: list[e.Event] = [e.DeliveryPickedUp(**report.fields(report.delivery.pickup))]
+def _picked_up(report: _Reported, place: Place | None = None) -> list[e.Event]:
+    """The driver has picked up the goods, which ends the risk of a late pickup. `place` is the store if they report it
+    from there; None if they report the handover alone.
+    """
+    found: list[e.Event] = [e.DeliveryPickedUp(**report.fields(place))]
     if report.delivery.at_risk("pickup_late"):
         found.append(recovered(report.world, report.delivery, report.assignment, "pickup_late"))
     return found

@@ -276,6 +276,12 @@ HANDING_OVER = [
         ),
     ),
     Case(
+        "nobody knows where goods were picked up of which only the handover is told",
+        given=ON_THE_WAY,
+        command=complete(action=c.Action(lat=DROPOFF.lat, lon=DROPOFF.lon)),
+        then=[happens(e.DeliveryPickedUp, distance_km=None), happens(e.DeliveryDelivered, distance_km=0.0)],
+    ),
+    Case(
         "the right PIN",
         asks_for("pin"),
         complete(pin="0417"),
