@@ -111,6 +111,7 @@ def _clock(ahead: float) -> Finding:
         return note(
             "clock",
             f"this machine is {abs(ahead):.1f} s {which} the database: tokens may be refused, log times differ",
+            "set both clocks right, with a time service on each machine",
         )
     return ok("clock", f"within {max(abs(ahead) * 1000, 1):.0f} ms of the database's")
 

@@ -7,6 +7,7 @@ from server.doctor.index import check_index
 from server.doctor.redis import check_redis
 from server.doctor.services import check_address, check_mail, check_proofs
 from server.doctor.settings import check_files, check_names, check_phones, check_secrets, check_time_zone
+from server.doctor.time_service import check_time_service, kernel_state
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.company import read_company_settings
@@ -32,6 +33,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
             findings += await check_address(settings)
             findings += check_phones(settings)
             findings.append(check_time_zone(settings))
+            findings += check_time_service(kernel_state())
             findings += await check_mail(settings)
             findings += await check_nodes(db)
             findings.append(await check_retention(settings, db))

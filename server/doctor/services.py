@@ -1,5 +1,6 @@
 """Checks of what the settings name besides the two servers: the public URL, the server of mails, the photo store."""
 
+import re
 import time
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,13 +23,17 @@ OBJECTS_OVERDUE_SECONDS: Final = 3600.0
 async def check_address(settings: Settings) -> list[Finding]:
     """Whether the public URL leads here, as a load balancer asks (HEAD), and through the proxy as it is."""
     if not settings.public_url:
-        return []
+        text = (
+            "no public address is set: invitations have the address of who makes them, customers get no tracking page"
+        )
+        return [note("address", text, "set it in CALLBOARD_PUBLIC_URL or on the screen Set up")]
     url = f"{settings.public_url}/health/live"
     try:
         async with httpx2.AsyncClient(timeout=ADDRESS_SECONDS) as client:
             answer = await client.head(url)
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        text = f"{settings.public_url} cannot be reached from this machine: {one_line(error)}"
+        reason = re.sub(r"^\[Errno -?[0-9]+\] ", "", one_line(error))
+        text = f"{settings.public_url} cannot be reached from this machine: {reason}"
         return [note("address", text, "if people cannot reach it either, check DNS, certificate and proxy")]
     if answer.status_code != 200:
         todo = f"let the proxy pass on all paths{f' from {settings.root} on' if settings.root else ''} as they are"

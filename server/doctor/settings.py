@@ -6,7 +6,7 @@ from typing import Final
 from server.doctor.findings import Finding, bad, note, ok
 from server.setting_sources import misspelled
 from server.settings import SECRET_BYTES, Settings
-from server.web.screens.reach import only_here
+from server.web.screens.reach import only_here, only_near
 
 TO_MAKE_ONE: Final = "make one with `openssl rand -hex 32`, for all nodes and back ends"
 FILES_WANTED: Final = 4096
@@ -56,6 +56,9 @@ def check_phones(settings: Settings) -> list[Finding]:
     if url and only_here(url):
         todo = "set the address that phones use, in CALLBOARD_PUBLIC_URL or on the screen Set up"
         return [bad("phones", f"{url} leads each phone to itself: no driver can sign in", todo)]
+    if url and only_near(url):
+        text = f"{url} is an address of your own network: phones reach it there, and not over mobile data"
+        return [note("phones", text, "set the https address of a name that is known on the whole internet")]
     if url and not url.startswith("https:"):
         text = f"{url} is without https: browsers give no position and show no notifications"
         return [note("phones", text, "put a proxy with TLS in front, and set the https address")]

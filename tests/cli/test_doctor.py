@@ -13,6 +13,8 @@ import redis.asyncio
 
 from server.doctor.examine import examine
 from server.doctor.findings import Finding
+from server.doctor.settings import check_phones
+from server.doctor.time_service import check_time_service, kernel_state
 from server.embedded.servers import Embedded
 from server.ids import new_id
 from server.settings import Settings
@@ -139,6 +141,14 @@ async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch
     how, what = only(await examine(settings), "clock")
     assert how == "note"
     assert "5.0 s behind" in what
+
+
+async def test_a_clock_that_nothing_keeps_right(settings: Settings, database: Any) -> None:
+    assert check_time_service(None) == []
+    assert [(one.what, one.how) for one in check_time_service(0)] == [("time sync", "ok")]
+    assert [(one.what, one.how) for one in check_time_service(5)] == [("time sync", "note")]
+    found = [one for one in await examine(settings) if one.what == "time sync"]
+    assert found == check_time_service(kernel_state())
 
 
 async def test_a_database_in_another_encoding_is_refused_by_name(settings: Settings, servers: Servers) -> None:
@@ -268,6 +278,13 @@ async def test_an_address_that_phones_cannot_reach_and_a_time_zone_that_nobody_s
     assert (how, "leads each phone to itself" in text) == ("bad", True)
     plain = only(await examine(settings.with_changes(public_url="http://board.example")), "phones")
     assert (plain[0], "without https" in plain[1]) == ("note", True)
+    for near in ("http://192.168.1.7:8000", "https://10.0.0.5", "https://board.local", "https://board"):
+        [found] = check_phones(settings.with_changes(public_url=near))
+        assert (found.how, "not over mobile data" in found.text) == ("note", True), near
+    for far in ("https://1.1.1.1", "https://board.example", "https://[2606:4700::1111]"):
+        assert check_phones(settings.with_changes(public_url=far)) == []
+    how, text = only(await examine(settings), "address")
+    assert (how, text.startswith("no public address is set")) == ("note", True)
     assert only(findings, "time zone")[0] == "note"
     set_one = await examine(settings.with_changes(time_zone="Europe/Berlin"))
     assert only(set_one, "time zone") == ("ok", "times and days are those of Europe/Berlin")

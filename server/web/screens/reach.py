@@ -14,6 +14,8 @@ from server.texts.speech import later, said
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 
+NEAR: Final = (".local", ".lan", ".internal", ".home.arpa", ".fritz.box")
+"""Ends of names that are known in one network only."""
 UNREACHABLE: Final = ("localhost", "ip6-localhost")
 SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 UNLIKE: Final = later("This is not the address of a site.")
@@ -34,6 +36,16 @@ def only_here(url: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def only_near(url: str) -> bool:
+    """Whether only devices of the same network reach this server by the address."""
+    host = (urlsplit(url).hostname or "").lower()
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(NEAR)
+    return not address.is_global
 
 
 def address_mistake(url: str, root: str) -> str | None:
