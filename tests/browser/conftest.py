@@ -253,7 +253,7 @@ async def check_accessible(page: Page, name: str) -> None:
     """axe finds nothing to complain of, and from right to left nothing overlaps, is cut or is outside the window."""
     faults = await page.evaluate(MIRRORED)
     assert faults == [], f"{name}, from right to left: {faults}"
-    await _run_axe(page, name, VIOLATIONS)
+    await run_axe(page, name, VIOLATIONS)
 
 
 async def check_in_both_themes(page: Page, name: str, picture: str = "", *, full_page: bool = False) -> None:
@@ -265,12 +265,12 @@ async def check_in_both_themes(page: Page, name: str, picture: str = "", *, full
         if theme == "dark":
             await check_accessible(page, f"{name}, {theme}")
         else:
-            await _run_axe(page, f"{name}, {theme}", OF_COLOURS)
+            await run_axe(page, f"{name}, {theme}", OF_COLOURS)
         if picture:
             await page.screenshot(path=SCREENS / f"{picture}-{theme}.png", full_page=full_page)
 
 
-async def _run_axe(page: Page, name: str, options: dict[str, Any]) -> None:
+async def run_axe(page: Page, name: str, options: dict[str, Any]) -> None:
     results = await Axe().run(page, options=options)
     found = [
         f"{violation['id']}: {[node['target'] for node in violation['nodes'][:4]]}"

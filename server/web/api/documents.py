@@ -20,6 +20,7 @@ PAGE: Final = """<!doctype html>
 <title>Callboard API</title>
 <link rel="icon" type="image/png" href="/static/vendor/swagger-ui/favicon-32x32.png">
 <link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+<link rel="stylesheet" href="/static/docs.css">
 </head>
 <body>
 <div id="api"></div>
