@@ -1,5 +1,7 @@
 """What a driver's app knows: the server's snapshot, and every message since folded into it. No socket here."""
 
+import msgspec
+
 from server.driver_client import messages as m
 
 
@@ -22,7 +24,7 @@ class Mirror:
 
     def greet(self, hello: m.Hello, last_seq: int | None) -> list[m.Streamed]:
         """Take over the snapshot; what was missed since `last_seq`, if that was asked for, in order."""
-        missed = [found for frame in hello.missed if isinstance(found := m.understand(frame), m.Streamed)]
+        missed = [found for frame in hello.missed if (found := self._readable(frame)) is not None]
         if last_seq is not None and not hello.resync:
             self.gaps += [frame.get("seq") for frame in hello.missed] != list(range(last_seq + 1, hello.seq + 1))
         self.driver_id = hello.driver.id
@@ -34,6 +36,15 @@ class Mirror:
         self.messages = {message.id: message for message in hello.messages}
         self.assignments = {a.id: a for a in hello.assignments if a.status == "ACTIVE"}
         return missed
+
+    def _readable(self, frame: m.Frame) -> m.Streamed | None:
+        """A missed message. One that cannot be read is a gap, and the `hello` that brought it has what it said."""
+        try:
+            found = m.understand(frame)
+        except msgspec.ValidationError:
+            self.gaps += 1
+            return None
+        return found if isinstance(found, m.Streamed) else None
 
     def pass_over(self, frame: m.Frame) -> None:
         """A message of a newer server, of a kind that is not known here: only its number counts, if it has one."""

@@ -105,6 +105,16 @@ def test_a_message_of_a_newer_server_is_no_gap() -> None:
     assert client.mirror.gaps == 1
 
 
+def test_a_missed_message_that_nobody_can_read_keeps_no_driver_away() -> None:
+    """With an error there would be no `hello`, and the next connection would miss the same message."""
+    client = DriverClient("http://127.0.0.1:9", token)
+    client.mirror.greet(a_hello(seq=5), None)
+    missed = [{"type": "offer", "seq": 6, "offer": "?"}, {"type": "availability", "seq": 7, "availability": "paused"}]
+    heard = client.mirror.greet(a_hello(seq=7, missed=missed), 5)
+    assert [message.seq for message in heard] == [7]
+    assert (client.mirror.seq, client.mirror.gaps) == (7, 1)
+
+
 async def token() -> str:
     return "nobody asks"
 
