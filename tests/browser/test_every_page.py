@@ -1,4 +1,4 @@
-"""Every page of people, found by its route: none can be forgotten, and a new one is looked at without a word here."""
+"""Every page of people, found by its route: none can be forgotten, and a new one is checked without a line here."""
 
 import re
 

@@ -276,7 +276,7 @@ HANDING_OVER = [
         ),
     ),
     Case(
-        "nobody knows where goods were picked up of which only the handover is told",
+        "nobody knows where goods were picked up if only the handover is reported",
         given=ON_THE_WAY,
         command=complete(action=c.Action(lat=DROPOFF.lat, lon=DROPOFF.lon)),
         then=[happens(e.DeliveryPickedUp, distance_km=None), happens(e.DeliveryDelivered, distance_km=0.0)],
