@@ -25,7 +25,6 @@ help:
 	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
 	@echo 'make texts    update the translations, and print how many texts are not translated'
 	@echo 'make replay-report  how good dispatch is on real days: docs/dispatch-quality.md (DATA=folder of the days)'
-	@echo 'make replay-live  ten minutes dispatched by a node and by the replay, compared; needs a quiet machine'
 	@echo 'make venv     create the virtual environment for development'
 	@echo 'also: lint, types, rules, suite, browser, clean'
 
@@ -103,9 +102,6 @@ texts: $(VENV)/.dev
 replay-report: $(VENV)/.dev
 	@[ -n "$(DATA)" ] || { echo 'DATA is missing: make replay-report DATA=folder-of-days' >&2; exit 2; }
 	$(PY) -m tests.replay.report "$(DATA)" docs/dispatch-quality.md
-
-replay-live: $(VENV)/.dev
-	$(PY) -m pytest tests/dispatcher/live_as_replay.py $(ARGS)
 
 # Exit code 1: there are holes. 2: it could not be found out.
 audit: $(VENV)/.dev

@@ -106,8 +106,12 @@ class Deadlines:
                 self._dues.pop(("offer", event.offer_id), None)
             else:
                 due = _due(event, self._policies.current)
-                if due is not None and due.due_at is not None and due.due_at <= horizon:
+                if due is None or due.due_at is None:
+                    continue
+                if due.due_at <= horizon:
                     self._add(due)
+                else:
+                    self._dues.pop(due.key, None)
 
     def look_now(self) -> None:
         """Deadlines may have changed: read them now."""

@@ -27,7 +27,9 @@ HOLDS_SPACING: Final = 20.0
 SPACING: Final = 3.0
 """How many times as long as a plan took it is until the next one: to look at holds, and for what is new."""
 MOVED_SECONDS: Final = 30.0
-"""A hold is moved if its driver must leave so much sooner."""
+"""A hold is moved if its driver must leave so much sooner, or need not leave for so much longer."""
+LAST_LOOK_SECONDS: Final = 10.0
+"""A hold moves to a later time when it ends so soon. Sooner, a driver who comes and goes would move it to and fro."""
 PLANNED_TOGETHER: Final = 50
 """So many deliveries that wait and so many that are held are planned together: those that wait for longest, and those
 whose holds end first.
@@ -57,6 +59,8 @@ class Holds:
         self._clock = clock
         self.rests_until = 0.0
         """Until then nothing new is planned, so plans leave time for everything else."""
+        self.just_planned: set[str] = set()
+        """The zones that were planned in this round."""
         self._look_at = 0.0
         self._zones: list[str] = []
         """The zones that are still to be looked at this time."""
@@ -73,6 +77,7 @@ class Holds:
             return False
         if delivery.zone not in self._zones:
             self._zones.append(delivery.zone)
+        self.just_planned.discard(delivery.zone)
         self._look_at = 0.0
         return True
 
@@ -85,13 +90,17 @@ class Holds:
         return not wait.cannot_be_held and may_be_held(wait.delivery, self._clock.now(), policy)
 
     async def look(self, policy: Policy) -> None:
-        """Look at the holds of the next zone."""
+        """Look at the holds of the next zone. After a plan in the same round that would tell nothing new, and drivers
+        whose offers are being committed would be missing.
+        """
         loop = asyncio.get_running_loop()
         if not self._zones:
             self._zones = sorted({wait.delivery.zone for wait in self._backlog.held.values()})
         began = loop.time()
         self._look_at = began + HOLDS_SECONDS  # also if this fails
-        await self.plan_zone(self._zones.pop(), (), policy)
+        zone = self._zones.pop()
+        if zone not in self.just_planned:
+            await self.plan_zone(zone, (), policy)
         pause = HOLDS_SPACING * (loop.time() - began)
         self._look_at = loop.time() + (pause if self._zones else max(pause, HOLDS_SECONDS))
 
@@ -100,13 +109,15 @@ class Holds:
         those of `due` that must be offered at once and have no driver.
 
         1. What is planned for now is offered.
-        2. What is planned for later is held until then, if it may be. The time of a hold moves only to an earlier one,
-           so a driver who comes and goes does not move it to and fro; and to a later one if the pickup was changed.
-        3. What has no driver who is in time is held until the nearest one would have to leave. A hold stays while
-           drivers are busy or out of contact for a moment; it ends if nobody is there.
+        2. What is planned for later is held until then, if it may be, but not longer than until its goods are ready.
+           The time of a hold moves to an earlier one at once, and to a later one if the pickup was changed, or just
+           before it ends.
+        3. What has no driver is held until the nearest one would have to leave. A hold stays while drivers are busy or
+           out of contact for a moment; it ends if nobody is there.
         """
         loop = asyncio.get_running_loop()
         began, at = loop.time(), self._clock.now()
+        self.just_planned.add(zone)
         due = sorted(due, key=age)
         for wait in due[PLANNED_TOGETHER:]:
             self._backlog.schedule(wait, began)
@@ -160,16 +171,17 @@ class Holds:
             if until is None:
                 hold_until = offer_at or nearest_at
                 if hold_until is not None and hold_until > at.timestamp() + SOON_SECONDS:
-                    self._submissions.hold(wait, _instant(hold_until))
+                    self._submissions.hold(wait, _instant(hold_until, delivery))
                 elif offer_at is not None:
                     self._backlog.schedule(wait, loop.time() + max(0.0, offer_at - at.timestamp()))
                 else:
                     left.append(wait)
             elif offer_at is not None:
-                soonest = max(offer_at, at.timestamp() + SOON_SECONDS)
-                earlier = until.timestamp() - soonest
-                if earlier > MOVED_SECONDS or (wait.moved and earlier < -MOVED_SECONDS):
-                    self._submissions.hold(wait, _instant(soonest))
+                better = _instant(max(offer_at, at.timestamp() + SOON_SECONDS), delivery)
+                later = (better - until).total_seconds()
+                may_be_later = wait.moved or (until - at).total_seconds() <= LAST_LOOK_SECONDS
+                if later < -MOVED_SECONDS or (may_be_later and later > MOVED_SECONDS):
+                    self._submissions.hold(wait, better)
                 wait.moved = False
             elif proposal is None and nearest_at is None:
                 left.append(wait)
@@ -181,5 +193,6 @@ def _held_until(wait: Wait) -> datetime:
     return wait.delivery.held_until
 
 
-def _instant(seconds: float) -> datetime:
-    return to_milliseconds(datetime.fromtimestamp(seconds, UTC))
+def _instant(seconds: float, delivery: Delivery) -> datetime:
+    """The end of a hold at these Unix seconds, or when the goods are ready."""
+    return min(to_milliseconds(datetime.fromtimestamp(seconds, UTC)), delivery.is_ready_at())

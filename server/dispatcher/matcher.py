@@ -226,6 +226,7 @@ class Matcher:
             unread, self._unread = self._unread, set()
             await self._read(sorted(unread))
         began = loop.time()
+        self._holds.just_planned.clear()
         by_zone: dict[str, dict[str, Wait]] = {}
         for wait in self._backlog.take_due(began, ROUND_LIMIT):
             by_zone.setdefault(wait.delivery.zone, {})[wait.delivery.id] = wait

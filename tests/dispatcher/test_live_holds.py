@@ -132,6 +132,44 @@ async def test_a_hold_moves_only_if_its_driver_must_leave_sooner(dispatch: Dispa
     assert await slack_seconds(dispatch, delivery_id) == pytest.approx(3 * 187.2 + 120, abs=1)
 
 
+async def test_a_hold_that_ends_soon_goes_on_if_its_driver_need_not_leave_yet(
+    dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery_id, dan = order
+    monkeypatch.setattr(holds, "LAST_LOOK_SECONDS", PREPARATION)
+    await dispatch.put(dan, NORTH, EAST)
+    await until(lambda: _slack_is(dispatch, delivery_id, 120))
+    assert (await dispatch.events(delivery_id))[-1] == "delivery.held"
+
+
+async def test_a_hold_that_goes_on_is_not_ended_at_its_time_before(
+    dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.dispatcher.deadlines.AHEAD_SECONDS", 300.0)
+    delivery_id, _ = order
+    known, now = dispatch.node.deadlines._dues, datetime.now(UTC)
+    await dispatch.done(c.HoldDelivery(delivery_id, now + timedelta(seconds=200)))
+    await until(lambda: ("hold", delivery_id) in known)
+    await dispatch.done(c.HoldDelivery(delivery_id, now + timedelta(seconds=600)))
+    await until(lambda: ("hold", delivery_id) not in known)
+
+
+async def test_an_order_that_a_busy_driver_will_pick_up_late_is_held_until_they_come_free(dispatch: Dispatch) -> None:
+    """Not until the driver would have to leave now, and not longer than until the goods are ready."""
+    dan = await dispatch.a_driver(NORTH)
+    await until(lambda: dispatch.node.matcher.fleet.ready)
+    for km, slack in ((2, PREPARATION - (2 * 187.2 + 600 - 120)), (5, 0)):
+        busy_with = await dispatch.an_order(dropoff=Place(NORTH + km * KM, EAST))
+        assert await offered(dispatch, busy_with) == dan
+        assignment_id, offer_id = new_id(), await dispatch.open_offer(busy_with)
+        assert offer_id is not None
+        await dispatch.done(c.AcceptOffer(offer_id, dan, assignment_id, by(dan)))
+        delivery_id = await dispatch.an_order(prep_seconds=PREPARATION)
+        assert await slack_seconds(dispatch, delivery_id) == pytest.approx(slack, abs=5)
+        await dispatch.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
+        await dispatch.done(c.CancelDelivery(busy_with, "changed their mind", SHOP))
+
+
 async def test_a_driver_who_went_too_far_is_no_longer_planned(dispatch: Dispatch, order: tuple[str, str]) -> None:
     delivery_id, dan = order
     await dispatch.a_driver(NORTH + 2 * KM)

@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from statistics import fmean
 from time import process_time
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from server.dispatch.policy import DEFAULT_POLICY, Policy
-from server.replay.figures import Figures, figures
+from server.replay.figures import Figures, at_best, figures
 from server.replay.replay import Options, Replay
 from server.simulate.day import Day, read_day
 
@@ -22,13 +23,15 @@ this repository. This page is written by `make replay-report DATA=folder-of-days
 
 - **score**: minutes from order to door, the mean of all orders; an order that is not delivered counts 90.
 - **over 40**: the share of orders that took more than {target:.0f} minutes, or were not delivered.
-- **longest**: minutes from order to door. An order whose kitchen takes two hours cannot be faster.
+- **longest**: minutes from order to door. An order whose kitchen takes two hours cannot be faster: **at best** is what
+  kitchens, the two stops and the straight way alone take.
 - **to pickup**: minutes from ready to pickup. **driven**: minutes for each delivered order.
 - **a run**: orders from one time with nothing on board to the next. **offers**: offers made.
 
 A courier carries at most 3 orders. Every offer is accepted at once, except in the last line: there couriers reject
 {reject:.0%} of the offers, and answer after {answer[0]:.0f} to {answer[1]:.0f} s.
 """
+LONG_MINUTES = 120
 WITH_NO = Options(reject=0.2, answer=(2.0, 15.0))
 
 
@@ -59,7 +62,12 @@ def main(folder: Path, file: Path) -> None:
     answer = WITH_NO.answer
     parts = [TEXT.format(days=len(days), target=days[0].target_seconds / 60, reject=WITH_NO.reject, answer=answer)]
     for day in days:
-        parts.append(f"\n## Day {day.name}\n\n{len(day.orders):,} orders, {len(day.couriers)} couriers.\n\n")
+        best = sorted(at_best(day).values())
+        long = sum(minutes > LONG_MINUTES for minutes in best)
+        parts.append(f"\n## Day {day.name}\n\n{len(day.orders):,} orders, {len(day.couriers)} couriers. ")
+        parts.append(
+            f"At best: score {fmean(best):.2f}, longest {best[-1]:.0f}, {long} over {LONG_MINUTES} minutes.\n\n"
+        )
         parts.append("| | score | delivered | over 40 | longest | to pickup | driven | a run | offers |\n")
         parts.append("|---|---|---|---|---|---|---|---|---|\n")
         for way in WAYS:

@@ -1,5 +1,6 @@
 """The page about the quality of dispatch follows from the days that are given."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ def test_the_page_has_a_line_for_each_day_and_way(tmp_path: Path) -> None:
     assert [row[0].removeprefix("| ") for row in rows] == [way.name for way in WAYS]
     assert all(row[2] == "60" for row in rows)
     planner = next(float(row[1]) for row in rows if row[0] == "| planner")
+    best, longest = (float(number) for number in re.findall(r"At best: score (.+), longest (.+), 0 over", text)[0])
+    assert all(best < float(row[1]) and longest <= float(row[4]) for row in rows)
     assert planner < min(float(row[1]) for row in rows[:2]), "better than the simple ways"
 
 

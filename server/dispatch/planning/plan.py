@@ -467,8 +467,9 @@ class _Planning:
                     assert place is not None
                     proposals.append(Proposal(delivery.id, driver.id, place.lat, place.lon))
                     free = False
-                elif delivery.held_until is not None or (offer_at > self.at and run.whens[index] <= ready):
-                    held[delivery.id], reasons[delivery.id] = offer_at, HELD
+                elif delivery.held_until is not None or offer_at > self.at:
+                    in_time = delivery.held_until is not None or run.whens[index] <= ready
+                    held[delivery.id], reasons[delivery.id] = offer_at, HELD if in_time else PLANNED
                 else:
                     reasons[delivery.id] = PLANNED
         for job in self.jobs.values():
