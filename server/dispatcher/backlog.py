@@ -278,7 +278,10 @@ class Backlog:
         wait = self.waits.pop(delivery_id, None)
         if wait is not None:
             self._new.pop(delivery_id, None)
-            self.pickups[wait.delivery.zone].remove(delivery_id)
+            columns = self.pickups[wait.delivery.zone]
+            columns.remove(delivery_id)
+            if not len(columns):
+                del self.pickups[wait.delivery.zone]
 
 
 def age(wait: Wait) -> float:

@@ -37,6 +37,9 @@ LARGE: Final = 20_000
 COUNTED: Final = 10_000
 """So many orders are remembered by id, so that each counts once for what is expected."""
 
+ZONES: Final = 1_000
+"""The zones with the latest orders and plans are remembered, so many: order sources choose their names freely."""
+
 Found = TypeVar("Found")
 Pairs = list[tuple[int, int]]
 """A delivery by its row, and its driver by theirs."""
@@ -93,9 +96,13 @@ class ZonePlans:
         self._recent_in(zone).count(store, at, float(prep_seconds), zone)
 
     def _recent_in(self, zone: str) -> RecentOrders:
-        recent = self._recent.get(zone)
-        if recent is None:
-            recent = self._recent[zone] = RecentOrders()
+        """Of this zone, which is the latest from now on."""
+        known = self._recent.pop(zone, None)
+        recent = self._recent[zone] = known if known is not None else RecentOrders()
+        if len(self._recent) > ZONES:
+            oldest = next(iter(self._recent))
+            for of_zones in (self._recent, self._planned, self._strain):
+                of_zones.pop(oldest, None)
         return recent
 
     async def whole(self, zone: str, rows: Sequence[Wait], not_held: Collection[str], policy: Policy) -> Plan:
@@ -114,6 +121,8 @@ class ZonePlans:
             strain=self._strain.get(zone, 0.0),
         )
         found = await self._plan(rows, drivers, policy, what)
+        if zone not in self._recent:  # many others came meanwhile
+            return found
         self._planned[zone] = {
             of: driver_id
             for driver_id, stops in found.runs.items()

@@ -49,6 +49,16 @@ def at(km: float, *, age: float = 5) -> Position:
     return Position(PICKUP.lat + km * KM, PICKUP.lon, NOW - seconds(age))
 
 
+def test_a_zone_is_forgotten_with_its_last_driver() -> None:
+    """Order sources name zones as they like, and drivers come and go."""
+    nearby = nearby_of(a_driver("Dan", zone="harbour"), a_driver("Dora", zone="harbour"))
+    nearby.put(a_driver("Dan", zone="north"))
+    nearby.remove(DORA)
+    assert list(nearby._zones) == ["north"]
+    nearby.put(a_driver("Dan", zone="north", availability="offline"))
+    assert not nearby._zones
+
+
 NEXT_JOBS = Policy(planning=PlanningPolicy(next_jobs=1))
 drivers = st.builds(
     a_driver,

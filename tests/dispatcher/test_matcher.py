@@ -304,6 +304,20 @@ async def test_orders_that_waited_for_a_node_are_offered_when_one_comes(start: S
     assert await offered(second, delivery_id) == dan
 
 
+async def test_zones_are_forgotten_when_they_are_many(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order sources name them as they like: one a day, or one an order."""
+    monkeypatch.setattr("server.dispatcher.zone_plans.ZONES", 2)
+    matcher = dispatch.node.matcher
+    orders = [await dispatch.an_order(zone=f"street {number}") for number in range(4)]
+    await until(lambda: matcher._backlog.waits.keys() == set(orders))
+    assert list(matcher._plans._recent) == ["street 2", "street 3"]
+    assert len(matcher._backlog.pickups) == 4
+    for delivery_id in orders:
+        await dispatch.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
+    await until(lambda: not matcher._backlog.waits)
+    assert not matcher._backlog.pickups
+
+
 async def test_a_cancelled_order_is_no_longer_searched_for(dispatch: Dispatch) -> None:
     delivery_id = await dispatch.an_order()
     await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_zone"))

@@ -129,7 +129,7 @@ class Nearby:
             if known.session_id is None and row[CALL] > call:
                 call = row[CALL]
             if known.zone != driver.zone:
-                before.remove(driver.id)
+                self._leave(known)
         self.drivers[driver.id] = driver
         if driver.tags:
             self._tags[driver.id] = frozenset(map(name_key, driver.tags))
@@ -157,8 +157,15 @@ class Nearby:
     def remove(self, driver_id: str) -> None:
         driver = self.drivers.pop(driver_id, None)
         if driver is not None:
-            self._zones[driver.zone].remove(driver_id)
+            self._leave(driver)
             self._tags.pop(driver_id, None)
+
+    def _leave(self, driver: Driver) -> None:
+        """Remove the row of a driver, and the zone with its last one."""
+        columns = self._zones[driver.zone]
+        columns.remove(driver.id)
+        if not len(columns):
+            del self._zones[driver.zone]
 
     def move(self, driver_id: str, lat: float, lon: float, at: float) -> None:
         """Where a driver is since `at`, unless a newer position is known."""
