@@ -299,7 +299,9 @@ const drawPlaces = () => {
     if (!at) return null;
     kept.add(key);
     const style = { radius, weight: 2.5, color: palette[name], fillColor: palette[name], fillOpacity: 0.25 };
-    putDot(key, at, style).unbindTooltip().bindTooltip(label, { permanent: true, direction: "right", offset: [8, 0] });
+    // A driver at the store has their name on the other side of the dot.
+    const [direction, offset] = key === "driver" ? /** @type {const} */ (["left", -8]) : /** @type {const} */ (["right", 8]);
+    putDot(key, at, style).unbindTooltip().bindTooltip(label, { permanent: true, direction, offset: [offset, 0] });
     return at;
   };
   /**

@@ -37,7 +37,7 @@ CELL_SHOWN: Final = 60
 RESULTS: Final = {
     "created": (later("new"), "good"),
     "unchanged": (later("already there"), ""),
-    "failed": (later("mistake"), "bad"),
+    "failed": (later("with a mistake"), "bad"),
 }
 """The results in words, and the kind of their tag."""
 REQUIRED: Final = {
