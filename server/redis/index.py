@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 Change = TypeVar("Change")
-Place = tuple[float, float, datetime]
+SeenPlace = tuple[float, float, datetime]
 """Latitude, longitude, and since when a driver is there."""
 
 _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
@@ -85,7 +85,7 @@ class DriverIndex:
         self._policy = policy
         self._latest = latest
         self._alone = alone
-        self._places: dict[str, dict[str, Place | None]] = defaultdict(dict)
+        self._places: dict[str, dict[str, SeenPlace | None]] = defaultdict(dict)
         self._statuses: dict[str, str] = {}
         self._offers: dict[str, tuple[float, str] | None] = {}
         self._messages: dict[str, NodeHint] = {}
@@ -166,7 +166,7 @@ class DriverIndex:
         newest = local if local is not None and (stored is None or local.at > stored.at) else stored
         return structs.replace(driver, name="", phone=None, position=newest)
 
-    def _place(self, driver: Driver, now: datetime, policy: Policy) -> Place | None:
+    def _place(self, driver: Driver, now: datetime, policy: Policy) -> SeenPlace | None:
         stored, local = driver.position, self._latest(driver.id)
         if local is not None and (stored is None or local.at > stored.at):
             driver = structs.replace(driver, position=local)
@@ -230,7 +230,7 @@ class DriverIndex:
             self._bus.wake()
         return commands
 
-    def _geo_commands(self, zone: str, places: Mapping[str, Place | None]) -> Iterable[RedisCommand]:
+    def _geo_commands(self, zone: str, places: Mapping[str, SeenPlace | None]) -> Iterable[RedisCommand]:
         """Who moved since then is where they are now: the command that moves those who are in the index comes first."""
         here: list[Any] = []
         gone: list[str] = []
