@@ -79,7 +79,7 @@ async def _run(url: str, options: argparse.Namespace) -> int:
     database = Database(url)
     await database.open()
     began = time.monotonic()
-    while await write_search_rows(database.pool, later_seconds=0.0, at_once=20_000):
+    while await write_search_rows(database.pool, later_seconds=0.0, at_once=5_000):
         pass
     _say(f"their rows for searching written in {time.monotonic() - began:.0f} s")
     await connection.execute("VACUUM ANALYZE")

@@ -175,7 +175,8 @@ class _Query:
         sources = [
             _newest(
                 "delivery_search s JOIN deliveries d ON d.id = s.delivery_id",
-                [*search, *self._search, *self._ids_of("s.delivery_id"), *self._both],
+                # Ids of both: what bounds one side of a join does not tell the planner where to begin on the other.
+                [*search, *self._search, *self._ids_of("s.delivery_id"), *self._ids_of("d.id"), *self._both],
                 "s.delivery_id",
             ),
             _newest(
@@ -191,8 +192,17 @@ class _Query:
     def _of_drivers(self, name: str) -> str:
         """The newest deliveries of each driver with this name."""
         of_driver = ["e.driver_id = v.id", "e.type = 'delivery.assigned'", *self._ids_of("e.delivery_id")]
-        events = f"SELECT DISTINCT e.delivery_id FROM events e WHERE {' AND '.join(of_driver)}"  # noqa: S608 - ours
-        theirs = _newest(f"({events}) e JOIN deliveries d ON d.id = e.delivery_id", [*self._itself, *self._both])
+        # From the newest, and each delivery looked up, until there are enough: to join all that a driver had with the
+        # index of all deliveries takes longer the more there are.
+        events = (
+            f"SELECT DISTINCT e.delivery_id FROM events e WHERE {' AND '.join(of_driver)}"  # noqa: S608 - ours
+            " ORDER BY e.delivery_id DESC"
+        )
+        one = " AND ".join(["d.id = e.delivery_id", *self._itself, *self._both])
+        theirs = (
+            f"SELECT d.* FROM ({events}) e CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE {one} OFFSET 0) d"  # noqa: S608
+            " ORDER BY e.delivery_id DESC LIMIT $1"
+        )
         drivers = f"SELECT v.id FROM drivers v WHERE {name} ORDER BY v.id DESC LIMIT {DRIVERS_BY_NAME}"  # noqa: S608
         return f"SELECT d.* FROM ({drivers}) v CROSS JOIN LATERAL ({theirs}) d"  # noqa: S608 - ours
 
