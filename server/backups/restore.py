@@ -188,11 +188,10 @@ async def _finish(
 def _refuse_newer(path: Path, manifest: Manifest, migrations: list[str]) -> None:
     if not migrations:
         raise BackupRefused(f"{path} holds no schema of Callboard")
-    newer = set(migrations) - known_migrations()
-    if newer:
+    if set(migrations) - known_migrations():
         raise BackupRefused(
-            f"{path} was made by a newer release ({manifest.version}), with {len(newer)} migrations that this one does"
-            " not know: update Callboard first"
+            f"{path} was made by a newer release ({manifest.version}), with a schema that this one does not know:"
+            " update Callboard first"
         )
 
 

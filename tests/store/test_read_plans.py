@@ -58,7 +58,8 @@ async def test_a_search_begins_where_its_page_does_however_it_is_joined(settings
         "words": (DeliveryFilter(words=store, by_drivers_name=False), ids[200]),
         "a driver": (DeliveryFilter(words=name), None),
     }
-    statements = [(title, *page_of(one, before, 5)) for title, (one, before) in wanted.items()]
+    pages = {title: page_of(one, before, 5) for title, (one, before) in wanted.items()}
+    statements = [(title, sql, tuple(arguments)) for title, (sql, arguments) in pages.items()]
     async with database.pool.acquire() as reader:
         await reader.execute("SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_bitmapscan = off")
         found = await plans(reader, statements)
