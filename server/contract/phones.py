@@ -22,7 +22,7 @@ def dialled(text: str) -> str:
 
 _NUMBER: Final = re.compile(r"[+(]?[\d\s()./-]+")
 FEWEST_DIGITS: Final = 7
-_LONGEST_COUNTRY_CODE: Final = 3
+LONGEST_COUNTRY_CODE: Final = 3
 
 
 def digits_in_any_spelling(text: str) -> str | None:
@@ -34,7 +34,7 @@ def digits_in_any_spelling(text: str) -> str | None:
         return None
     digits = "".join(sign for sign in plain if sign in "0123456789")
     if plain.startswith("+"):
-        digits = digits[min(_LONGEST_COUNTRY_CODE, max(0, len(digits) - FEWEST_DIGITS)) :]
+        digits = digits[min(LONGEST_COUNTRY_CODE, max(0, len(digits) - FEWEST_DIGITS)) :]
     digits = digits.lstrip("0")
     return digits if len(digits) >= FEWEST_DIGITS else None
 
@@ -50,5 +50,5 @@ def is_same_number(one: str, other: str) -> bool:
         and not long.startswith("0")
         and len(national) >= FEWEST_DIGITS
         and long.endswith(national)
-        and len(long) - len(national) <= _LONGEST_COUNTRY_CODE
+        and len(long) - len(national) <= LONGEST_COUNTRY_CODE
     )

@@ -1,6 +1,6 @@
 """The screens of drivers: the list with its search, adding and changing one, the ways to send an invitation."""
 
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -66,6 +66,20 @@ async def test_a_driver_is_added_found_and_changed(site: Site) -> None:
     assert "Mari Tamm" in page
     assert "/new" not in page
     assert "/edit" not in page
+
+
+async def test_a_driver_is_found_by_a_phone_in_any_spelling(site: Site) -> None:
+    alice = await logged_in(site, "Alice", "ops")
+    for name, phone in (("Ina", "0151 234500"), ("Jan", "+49 (0)170 1112223"), ("Kim", "0160 234500")):
+        assert (await alice.send("/board/drivers/new", **NEW | {"name": name, "phone": phone})).status_code == 303
+    ina = ("0151 234500", "0151/23 45 00", "+49 151 2345 00", "49151234500", "0049 151 234500", "+49 (0)151 234500")
+    jan = ("0170 1112223", "+491701112223", "491701112223", "0049 (0)170 1112223", "4901701112223", "111222")
+    for owner, phones in (("Ina", ina), ("Jan", jan)):
+        for words in phones:
+            assert await names(alice, f"/board/drivers?q={quote(words)}") == [owner], words
+    for words in ("99991151234500", "49151234501", "49"):
+        assert "Ina" not in await names(alice, f"/board/drivers?q={quote(words)}"), words
+    assert await names(alice, "/board/drivers?q=234500") == ["Ina", "Kim"]
 
 
 async def test_a_second_driver_of_one_name_is_added_only_on_purpose(site: Site) -> None:

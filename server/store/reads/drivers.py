@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.contract.personal import phone_digits
+from server.contract.phones import FEWEST_DIGITS, LONGEST_COUNTRY_CODE, digits_in_any_spelling
 from server.contract.spellings import spellings
 from server.dispatch.model import ActorType, Availability, Driver
 from server.dispatch.names import with_ascii_digits
@@ -25,6 +27,11 @@ FROM drivers d{_JOIN}
 WHERE ($1::text IS NULL OR d.availability = $1) AND ($2::text IS NULL OR d.zone = $2)
   AND ($3::uuid IS NULL OR d.id < $3)
 ORDER BY d.id DESC LIMIT $4"""
+_DIGITS: Final = "regexp_replace(coalesce(d.phone, ''), '[^0-9]', '', 'g')"
+_DIALLED: Final = "regexp_replace(replace(coalesce(d.phone, ''), '(0)', ''), '[^0-9]', '', 'g')"
+_NATIONAL: Final = f"ltrim({_DIGITS}, '0')"
+# As orders find phones, and as `is_same_number` compares them: who is asked for with the code of the country is found
+# by the number with a zero.
 # Text parameters as they are: `position` knows no wildcards. In any spelling, and small, as people type names.
 BY_NAME: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
@@ -34,7 +41,12 @@ WHERE d.active = $1 AND ($2::text IS NULL OR d.zone = $2)
         SELECT FROM unnest($3) one
         WHERE position(lower(one) IN search_words(
             concat_ws(' ', d.name, d.external_ref, d.phone, d.vehicle, d.tags::text))) > 0)
-    OR ($4::text <> '' AND position($4 IN regexp_replace(coalesce(d.phone, ''), '[^0-9]', '', 'g')) > 0))
+    OR EXISTS (
+        SELECT FROM unnest($4::text[]) digits
+        WHERE position(digits IN concat_ws(' ', {_DIGITS}, {_DIALLED})) > 0)
+    OR ($8::text ~ '^[1-9]' AND {_DIGITS} ~ '^0[1-9]' AND length({_NATIONAL}) >= {FEWEST_DIGITS}
+        AND right($8, length({_NATIONAL})) = {_NATIONAL}
+        AND length($8) - length({_NATIONAL}) <= {LONGEST_COUNTRY_CODE}))
   AND ($5::float8 IS NULL OR (d.session_id IS NULL
     AND coalesce(greatest(d.socket_lost_at, p.last_call_at, p.at), '-infinity')
         < statement_timestamp() - make_interval(secs => $5)))
@@ -116,9 +128,12 @@ class DriverSearch(Struct, frozen=True):
 async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, limit: int) -> list[Driver]:
     """By name, those after the driver `after`. Raises DatabaseAway."""
     words = wanted.words or ""
-    phone = digits_of(words) if not any(sign.isalpha() for sign in words) else ""
+    of_phone = words if not any(sign.isalpha() for sign in words) else ""
+    phones = {digits_of(of_phone), digits_in_any_spelling(with_ascii_digits(of_phone))} - {"", None}
     spelled = spellings(words) if words else None
-    args = (wanted.active, wanted.zone, spelled, phone, wanted.away_seconds, after, limit)
+    args = (
+        wanted.active, wanted.zone, spelled, list(phones), wanted.away_seconds, after, limit, phone_digits(of_phone)
+    )  # fmt: skip
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 
 
