@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ async def test_an_order_appears_on_open_boards_and_changes_as_its_offer_does(sit
         assert active["data-assignment"] == accepted["result"]["assignment"]["id"]
         busy = await stream.hear_row(f"v-{dan.id}", lambda row: row["data-state"] == "busy")
         assert busy.cell("state").text == "Busy"
+        began = datetime.fromisoformat(accepted["result"]["assignment"]["createdAt"])
+        times = [busy["data-since"], busy.cell("age").one("time")["data-since"]]
+        at_driver = parse((await site.vic.get(f"/board/drivers/{dan.id}/now")).text).one("dl")
+        assert [datetime.fromtimestamp(int(ms) / 1000, UTC) for ms in times] == [began, began], "not since the sign-in"
+        assert at_driver.every("time")[0]["data-since"] == busy["data-since"]
+        for step in ("pickup", "complete"):
+            done = await dan.post(f"/assignments/{active['data-assignment']}/{step}")
+            assert done.status_code == 200, done.text
+        free = await stream.hear_row(f"v-{dan.id}", lambda row: row["data-state"] == "available")
+        assert int(free["data-since"]) < int(busy["data-since"]), "on shift for longer"
         closed = [piece for sent in stream.messages for piece in sent.pieces if piece["hx-swap"] == "delete"]
         assert [piece["hx-target"] for piece in closed] == [f"#o-{delivery['id']}"]
 

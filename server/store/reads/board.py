@@ -87,6 +87,7 @@ SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_cha
                       CASE WHEN s ->> 'kind' = 'dropoff' THEN o.dropoff_lat ELSE o.pickup_lat END AS lat,
                       CASE WHEN s ->> 'kind' = 'dropoff' THEN o.dropoff_lon ELSE o.pickup_lon END AS lon) AS w
            WHERE r.driver_id = d.id AND NOT s ? 'doneAt'), ''),
+       (SELECT max(created_at) FROM assignments WHERE driver_id = d.id AND status = 'ACTIVE'),
        p.lat, p.lon, p.at, p.last_call_at
 FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
 DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
@@ -231,11 +232,17 @@ class BoardDriver(Struct, frozen=True):
     active: int
     phone: str | None
     run: str
+    assigned_at: datetime | None
 
     @property
     def state(self) -> str:
         """The availability, or `busy` for an available driver at capacity."""
         return _state(self.availability, self.active, self.capacity)
+
+    @property
+    def state_since(self) -> datetime:
+        """Since when `state` is true: who is busy is so since the newest order in hand."""
+        return max(self.since, self.assigned_at or self.since) if self.state == "busy" else self.since
 
     @property
     def counted(self) -> CountedDriver:
@@ -356,7 +363,7 @@ async def drivers(pool: Pool, ids: Iterable[str]) -> ShownDrivers:
 
 
 def _driver(row: Record) -> tuple[BoardDriver, DriverContact]:
-    return BoardDriver(*row[:14]), DriverContact(*row[14:])
+    return BoardDriver(*row[:15]), DriverContact(*row[15:])
 
 
 async def moved(pool: Pool, since: datetime) -> dict[str, DriverContact]:

@@ -156,16 +156,20 @@ async def _driver(request: Call, text: str) -> dict[str, object]:
     driver = existing(await read_driver(pool, known))
     history = await read_history(pool, known, None, HISTORY_LIMIT) or []
     answers = await answers_of(pool, known)
+    work = await work_of(pool, known)
+    state = "busy" if driver.availability == "available" and driver.busy else driver.availability
+    began = [one.created_at for one in work] if state == "busy" else []
     return {
         "driver": driver,
         "tiles": node.settings.map_tiles,
         "attribution": node.settings.map_attribution,
         "now": node.clock.now(),
-        "state": "busy" if driver.availability == "available" and driver.busy else driver.availability,
+        "state": state,
+        "state_since": max(driver.last_availability_change, *began) if began else driver.last_availability_change,
         "gone": _gone(request, driver) if driver.active_count else None,
         "two_devices": two_devices(await connections_of(pool, known)),
         "last_seen": driver_view(driver).last_seen_at,
-        "work": await work_of(pool, known),
+        "work": work,
         "run": await stops_of(pool, known) if driver.active_count > 1 else [],
         "offers": await offers_of(pool, known, HISTORY_LIMIT),
         "answers": answers,
