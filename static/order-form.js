@@ -90,6 +90,12 @@ const fill = (values) => {
       field.dataset.filled = value;
     }
   }
+  for (const end of ENDS) {
+    const at = values[`${end}.at`];
+    const before = document.getElementById(`${end}.before`);
+    // The server asks about another address at this position.
+    if (at && before instanceof HTMLInputElement) before.value = JSON.stringify([values[`${end}.address`] ?? "", at]);
+  }
   remember();
   draw();
   fit();

@@ -33,7 +33,8 @@ async def fields_of(browser: Browser, path: str) -> dict[str, str]:
 def shown_in(html: str) -> dict[str, str]:
     [form] = [one for one in parse(html).every("form") if "order-form" in (one.get("class") or "")]
     inputs = {one["name"]: one.get("value") or "" for one in form.every("input") if one.get("type") not in TICKS}
-    ticked = [one["value"] for one in form.every("input", type="checkbox") if "checked" in one]
+    proofs = form.every("input", type="checkbox", name="proofRequired")
+    ticked = [one["value"] for one in proofs if "checked" in one]
     return {
         **inputs,
         **{one["name"]: one.text for one in form.every("textarea")},
@@ -136,7 +137,8 @@ async def test_an_order_is_changed_and_nothing_else_of_it(site: Site) -> None:
     path = f"/orders/{order['id']}/edit"
     form = await fields_of(alice, path)
     assert await sent(alice, path, **form) == order["id"], "nothing changed"
-    await sent(alice, path, **form | {"pickup.address": "Torstr. 2", "priceCents": "30.00", "notes": ""})
+    changed = form | {"pickup.address": "Torstr. 2", "priceCents": "30.00", "notes": ""}
+    await sent(alice, path, **changed, right="pickup Torstr. 2")
     now = await read(site, order["id"])
     assert now["pickup"] == order["pickup"] | {"address": "Torstr. 2"}
     assert (now["dropoff"], now["priceCents"], now["currency"]) == (order["dropoff"], 3000, "EUR")
@@ -212,6 +214,57 @@ async def test_a_time_in_the_past_is_asked_about_once(site: Site) -> None:
     assert (await read(site, made))["promisedAt"] == "2020-02-01T19:00:00.000Z"
 
 
+async def test_another_address_at_the_old_position_is_asked_about(site: Site) -> None:
+    """A driver under way is led to the position, not to the address."""
+    dan = await site.driver(at_work=True)
+    places = {"pickup": PICKUP | {"address": "Torstr. 1"}, "dropoff": DROPOFF | {"address": "Müllerstraße 12"}}
+    order, _ = await site.assignment(dan, **places)
+    alice = await logged_in(site, "Alice", "ops")
+    path = f"/orders/{order['id']}/edit"
+    form = await fields_of(alice, path)
+    for place, label in (("pickup", "store"), ("dropoff", "customer")):
+        moved = form | {f"{place}.address": "Schloßstr. 3"}
+        asked = await alice.send(path, **moved)
+        assert asked.status_code == 409
+        page = parse(asked.text)
+        alert = page.one(role="alert").text
+        assert "The address changed, its position did not. Move the pin, or tick" in alert
+        assert f"Position of the {label} : {form[f'{place}.at']}" in alert
+        [tick] = page.every("input", name="right")
+        assert "checked" not in tick
+        assert shown_in(asked.text)[f"{place}.address"] == "Schloßstr. 3", "what was typed stays"
+        assert (await read(site, order["id"]))[place] == order[place]
+        other = moved | {f"{place}.address": "Schloßstr. 4"}
+        assert (await alice.send(path, **other, right=tick["value"])).status_code == 409, "another one is asked about"
+        wrong = await alice.send(path, **moved | {"tipCents": "much"}, right=tick["value"])
+        assert "checked" in parse(wrong.text).one("input", name="right"), "a tick outlives a mistake elsewhere"
+        await sent(alice, path, **moved, right=tick["value"])
+        now = await read(site, order["id"])
+        assert now[place] == order[place] | {"address": "Schloßstr. 3"}
+        form = await fields_of(alice, path)
+    await sent(alice, path, **form | {"dropoff.address": "Gartenstr. 5", "dropoff.at": "52.54, 13.42"})
+    form = await fields_of(alice, path)
+    await sent(alice, path, **form | {"dropoff.address": "gartenstr.  5"})
+    await sent(alice, path, **(await fields_of(alice, path)) | {"dropoff.address": ""})
+    await sent(alice, path, **(await fields_of(alice, path)) | {"dropoff.address": "Gartenstr. 6"})
+
+
+async def test_another_address_in_a_copy_is_asked_about(site: Site) -> None:
+    order = await site.delivery(dropoff=DROPOFF | {"address": "Müllerstraße 12"})
+    alice = await logged_in(site, "Alice", "ops")
+    path = f"/orders/new?copy={order['id']}"
+    form = await fields_of(alice, path) | {"dropoff.address": "Schloßstr. 3"}
+    asked = await alice.send("/orders/new", **form)
+    assert asked.status_code == 409
+    tick = parse(asked.text).one("input", name="right")
+    again = shown_in(asked.text)
+    assert (await alice.send("/orders/new", **again)).status_code == 409, "it is asked until it is ticked"
+    made = await sent(alice, "/orders/new", **again, right=tick["value"])
+    assert (await read(site, made))["dropoff"] == order["dropoff"] | {"address": "Schloßstr. 3"}
+    form = await fields_of(alice, path) | {"dropoff.address": "Schloßstr. 3", "dropoff.at": "52.54, 13.42"}
+    await sent(alice, "/orders/new", **form)
+
+
 async def test_a_change_of_somebody_else_is_shown_and_not_overwritten_unseen(site: Site) -> None:
     order = await site.delivery(dropoff=DROPOFF | {"name": "Anna", "notes": "Ring"}, notes="Fragile")
     alice = await logged_in(site, "Alice", "ops")
@@ -260,7 +313,7 @@ async def test_two_tabs_of_one_person_change_one_order(site: Site) -> None:
     refused = parse((await alice.send(path, **form | {"notes": "Light"})).text).one(role="alert").text
     assert "you changed this order at" in refused
     elsewhere = form | {"dropoff.address": "Elsewhere 1"}
-    await sent(alice, path, **elsewhere)
+    await sent(alice, path, **elsewhere, right="dropoff Elsewhere 1")
     refused = parse((await alice.send(path, **form | {"dropoff.at": "52.6, 13.6"})).text).one(role="alert").text
     assert "Address of the customer : Elsewhere 1" in refused, "an address and its position belong together"
 
@@ -272,7 +325,7 @@ async def test_what_the_rules_refuse_is_said(site: Site) -> None:
     alice = await logged_in(site, "Alice", "ops")
     path = f"/orders/{order['id']}/edit"
     form = await fields_of(alice, path)
-    assert "picked up" in await mistake(alice, path, 409, form | {"pickup.address": "Elsewhere"})
+    assert "picked up" in await mistake(alice, path, 409, form | {"pickup.notes": "Elsewhere"})
     assert (await dan.post(f"/assignments/{job['id']}/complete")).status_code == 200
     assert "finished" in await mistake(alice, path, 409, form | {"notes": "x"})
     assert path not in (await alice.see(f"/board/deliveries/{order['id']}")).text
@@ -331,5 +384,5 @@ async def test_times_at_the_end_of_the_calendar_are_shown(node: StartNode) -> No
     alice = await logged_in(site, "Alice", "ops")
     form = await fields_of(alice, f"/orders/{order['id']}/edit")
     assert form["promisedAt"] == "9999-12-31T23:30"
-    assert "9999-12-31T23:30" in (await alice.see("/orders/file.csv")).text
+    assert "9999-12-31 23:30" in (await alice.see("/orders/file.csv")).text
     await site.close()

@@ -42,6 +42,7 @@ from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import NOTHING_WRONG, Reading, changed_meanwhile, problem_text, wrong_in
 from server.web.screens.past_times import PAST, confirmation, instant_in, past_times
 from server.web.screens.shell import flash, page, see_other
+from server.web.screens.unmoved_places import RIGHT, Located, is_confirmed, located_in, unmoved_places
 
 TEXTS: Final = {
     "storeName": later("Store"),
@@ -119,24 +120,29 @@ async def new_order(request: Call) -> ASGIResponse:
     if copied is not None:
         filled = _copied(request, await _found(request, copied))
     filled["sellerOrderId"] = f"{_now(request):%m%d}-{new_id()[-5:].upper()}"
-    return await _form(request, filled)
+    return await _form(request, filled, before=_located_as(filled))
 
 
 @post("/orders/new", guards=[OPS], status_code=200, opt={FORM: True})
 async def create(request: Call) -> ASGIResponse:
-    """Create the order. Sent twice, it is one order: the number is in the form. Times in the past are asked about."""
+    """Create the order. Sent twice, it is one order: the number is in the form. Times in the past are asked about, and
+    a position that the form filled in for another address.
+    """
     form = await read_form(request, Form)
     filled = _sent(form)
+    before = located_in(form)
+    ticked = form.all(RIGHT)
     try:
         reading = _read(request, filled)
         await _locate(request, reading)
         new = reading.checked(s.NewDelivery, TEXTS, UNITS)
         past = past_times(request, filled, TIMES)
-        if past and form.text(PAST) != confirmation(past):
-            return await _form(request, filled, 409, past=past)
+        unmoved = _unmoved(request, filled, before)
+        if (past and form.text(PAST) != confirmation(past)) or not is_confirmed(unmoved, ticked):
+            return await _form(request, filled, 409, past=past, unmoved=unmoved, ticked=ticked, before=before)
         done = await post_delivery(request, new)
     except Problem as problem:
-        return await _refused(request, problem, filled)
+        return await _refused(request, problem, filled, before=before, ticked=ticked)
     assert done.delivery is not None
     text = said("Order {order} is created.", order=done.delivery.seller_order_id)
     return see_other(f"/board/deliveries/{done.delivery.id}", flash(request, "good", text))
@@ -152,9 +158,10 @@ async def edit(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 @post("/orders/{delivery_id:str}/edit", guards=[OPS], status_code=200, opt={FORM: True})
 async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Save the fields that the person changed. If somebody else has changed one of them since the form was opened, the
-    form shows both, and the next *Save* decides.
+    form shows both, and the next *Save* decides. An address that changed without its position is asked about.
     """
     form = await read_form(request, Form)
+    ticked = form.all(RIGHT)
     known = id_in_path(delivery_id)
     was = _was(form)
     sent = _sent(form) | {name: was[name] for name in FIXED}
@@ -175,8 +182,11 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
                 await _locate(request, reading)
                 new = reading.checked(s.ChangedDelivery, TEXTS, UNITS)
                 past = past_times(request, merged, [name for name in TIMES if name in changed])
-                if past and form.text(PAST) != confirmation(past):
-                    return await _form(request, merged, 409, delivery=delivery, was=now, past=past)
+                unmoved = _unmoved(request, merged, _located_as(now))
+                if (past and form.text(PAST) != confirmation(past)) or not is_confirmed(unmoved, ticked):
+                    return await _form(
+                        request, merged, 409, delivery=delivery, was=now, past=past, unmoved=unmoved, ticked=ticked
+                    )
                 await patch_delivery(request, known, new)
                 break
             except Problem as problem:
@@ -184,7 +194,7 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
                     raise
             delivery = await _found(request, known)
     except Problem as problem:
-        return await _refused(request, problem, sent, delivery, was)
+        return await _refused(request, problem, sent, delivery, was, before=_located_as(was), ticked=ticked)
     text = said("Order {order} is changed.", order=delivery.seller_order_id)
     others = [said(label) for name, label in TEXTS.items() if now[name] != was[name] != merged[name]]
     if others:
@@ -371,6 +381,15 @@ def _changes(request: Call, reading: Reading, changed: Sequence[str]) -> dict[st
     return changes
 
 
+def _located_as(filled: Filled) -> Located:
+    return {place: (filled[f"{place}.address"], filled[f"{place}.at"]) for place in PLACES}
+
+
+def _unmoved(request: Call, filled: Filled, before: Located) -> dict[str, str]:
+    """The places whose address changed without their position. A geocoder finds the new one, so it asks nothing."""
+    return unmoved_places(before, _located_as(filled)) if node_of(request).geocoder is None else {}
+
+
 PARTS: Final = ("address", "name", "phone", "notes")
 
 
@@ -401,14 +420,32 @@ def _cents(text: str, currency: str) -> int:
 
 
 async def _refused(
-    request: Call, problem: Problem, filled: Filled, delivery: Delivery | None = None, was: Filled | None = None
+    request: Call,
+    problem: Problem,
+    filled: Filled,
+    delivery: Delivery | None = None,
+    was: Filled | None = None,
+    *,
+    before: Located,
+    ticked: Sequence[str],
 ) -> ASGIResponse:
     """The form again, with what is wrong. Raises what is not about the form."""
     if problem.kind.status not in (409, 422):
         raise problem
     wrong = wrong_in(problem, UNITS)
     text = None if wrong.keys() <= TEXTS.keys() and wrong else problem_text(problem, TEXTS, CODES, UNITS)
-    return await _form(request, filled, problem.kind.status, problem=text, wrong=wrong, delivery=delivery, was=was)
+    return await _form(
+        request,
+        filled,
+        problem.kind.status,
+        problem=text,
+        wrong=wrong,
+        delivery=delivery,
+        was=was,
+        before=before,
+        unmoved=_unmoved(request, filled, before) if ticked else NOTHING_WRONG,
+        ticked=ticked,
+    )
 
 
 async def _form(
@@ -423,8 +460,13 @@ async def _form(
     who: str = "",
     delivery: Delivery | None = None,
     was: Filled | None = None,
+    before: Located | None = None,
+    unmoved: Mapping[str, str] = NOTHING_WRONG,
+    ticked: Sequence[str] = (),
 ) -> ASGIResponse:
-    """`wrong` and `past` are by field. `theirs` is what somebody else wrote meanwhile into fields of this form."""
+    """`wrong` and `past` are by field. `theirs` is what somebody else wrote meanwhile into fields of this form.
+    `unmoved` are the places that are asked about, `before` is what the form filled in for them.
+    """
     node = node_of(request)
     with database_errors():
         stores = await read_stores(node.database.pool, STORES_REMEMBERED)
@@ -444,6 +486,9 @@ async def _form(
         who=who,
         d=delivery,
         was=msgspec.json.encode(was).decode() if was is not None else None,
+        before={place: msgspec.json.encode(pair).decode() for place, pair in (before or {}).items()},
+        unmoved=unmoved,
+        ticked=ticked,
         stores=[
             (store.name, store.address or "", store.phone or "", _at(Place(store.lat, store.lon))) for store in stores
         ],
