@@ -82,6 +82,27 @@ async def test_a_day_with_its_stores_drivers_and_hours(node: StartNode) -> None:
     await site.close()
 
 
+async def test_an_order_on_its_way_back_failed_for_its_driver_too(node: StartNode) -> None:
+    site = await site_at_noon(node)
+    dan = await site.driver("Dan", at_work=True)
+    _, job = await site.assignment(dan)
+    await dan.post(f"/assignments/{job['id']}/pickup")
+    today = local_day(site)
+
+    async def failed() -> tuple[str, str]:
+        (row,) = await table(site, "drivers", day=today)
+        (total,) = [row for row in await table(site, "stores", day=today) if not row["store"]]
+        return total["failed"], row["failed"]
+
+    assert await failed() == ("0", "0")
+    body = {"reason": "recipient_absent", "then": "return"}
+    assert (await dan.post(f"/assignments/{job['id']}/failed", body)).status_code == 200
+    assert await failed() == ("1", "1")
+    assert (await dan.post(f"/assignments/{job['id']}/complete")).status_code == 200
+    assert await failed() == ("1", "1")
+    await site.close()
+
+
 async def test_another_day_or_none(node: StartNode, problem: Check) -> None:
     site = await site_at_noon(node)
     await site.delivery()

@@ -27,7 +27,8 @@ FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN assignments a ON a.id = (
     SELECT s.id FROM assignments s
-    WHERE s.delivery_id = d.id AND s.status IN ('COMPLETED', 'FAILED', 'RETURNED')
+    WHERE s.delivery_id = d.id AND (s.status IN ('COMPLETED', 'FAILED', 'RETURNED')
+      OR s.status = 'ACTIVE' AND d.status = 'RETURNING')
     ORDER BY s.created_at DESC, s.id DESC LIMIT 1)
 LEFT JOIN driver_offers o ON o.id = a.offer_id
 WHERE d.created_at < $2 AND {IS_REAL}
