@@ -39,7 +39,9 @@ async def check_index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
     if differing:
         text = f"{len(differing)} drivers differ between Redis and PostgreSQL"
         return [bad("index", text, "run `callboard doctor --fix`")]
-    return [ok("index", f"{'rebuilt: ' if fix else ''}{size} drivers, the same as in PostgreSQL")]
+    return [
+        ok("index", f"{'rebuilt: ' if fix else ''}drivers free for an offer now: {size}, the same as in PostgreSQL")
+    ]
 
 
 async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tuple[str, str]], int]:

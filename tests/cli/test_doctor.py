@@ -113,10 +113,14 @@ async def test_an_index_that_differs_is_found_and_rebuilt(
     assert "--fix" in what
     assert await valkey.zrange(key, 0, -1) == [DORA.encode()]
 
-    assert only(await examine(settings, fix=True), "index") == ("ok", "rebuilt: 1 drivers, the same as in PostgreSQL")
+    free = "drivers free for an offer now: 1, the same as in PostgreSQL"
+    assert only(await examine(settings, fix=True), "index") == ("ok", f"rebuilt: {free}")
     assert await valkey.zrange(key, 0, -1) == [DAN.encode()]
     assert await valkey.hgetall(f"{redis_prefix}drivers:status") == {DAN.encode(): b"available"}
-    assert only(await examine(settings), "index") == ("ok", "1 drivers, the same as in PostgreSQL")
+    assert only(await examine(settings), "index") == ("ok", free)
+    await database.execute("UPDATE drivers SET availability = 'on_break'")
+    free = "drivers free for an offer now: 0, the same as in PostgreSQL"
+    assert only(await examine(settings, fix=True), "index") == ("ok", f"rebuilt: {free}"), "connected, and not free"
 
 
 async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
