@@ -159,7 +159,7 @@ def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[
             return [said(w.words(w.FAILURES, data.get("reason"))), _nearest(data.get("nearest"), names)]
         case "offer.created":
             return [
-                said("try {number}", number=data.get("attempt")),
+                said("offer {number}", number=data.get("attempt")),
                 *_offer(data.get("payload") or {}),
                 data.get("reason") or "",
             ]

@@ -85,6 +85,27 @@ async def test_a_deliverys_page_tells_who_to_call_and_what_is_asked_for_at_the_d
     assert seen["viewer"]["Proof asked for"] == "PIN of the customer, Photo"
 
 
+async def test_tries_are_all_searches_and_offers_have_a_number_of_their_own(site: Site) -> None:
+    delivery = await site.delivery()
+    pool = site.node.app.state.node.database.pool
+
+    async def searches() -> int:
+        text = "SELECT attempt_count FROM unassigned_orders WHERE delivery_id = $1"
+        return int(await pool.fetchval(text, delivery["id"]))
+
+    await until(searches)
+    dan = await site.driver("Dan", at_work=True)
+    offer = await dan.offer()
+    shown = await page(site, f"/board/deliveries/{delivery['id']}")
+    facts = {pair.one("dt").text: pair.one("dd").text for pair in shown.one(class_="facts").every("div")}
+    count = await searches()
+    assert count > 1, "also the search that found nobody"
+    assert facts["Tries"].startswith(f"{count} searches, 1 offer · search radius")
+    said = {line.one("b").text: line.one(class_="more").text for line in shown.one(class_="timeline").every("li")}
+    assert offer["attempt"] == 1
+    assert said["Offered to Dan"].startswith("offer 1")
+
+
 async def test_the_timeline_has_words_for_every_code(site: Site) -> None:
     dan = await site.driver("Dan", at_work=True)
     delivery, assignment = await site.assignment(dan)
