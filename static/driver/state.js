@@ -267,6 +267,34 @@ const earns = (state, deliveryId, { estimatedEarningCents: cents, currency }) =>
 };
 
 /**
+ * @param {Wire.Place} before
+ * @param {Wire.Place} after
+ */
+const isElsewhere = (before, after) =>
+  before.lat !== after.lat || before.lon !== after.lon || (before.address ?? "") !== (after.address ?? "");
+
+/**
+ * A place that is elsewhere now must not be read too late: the way there has begun.
+ * @param {State} state
+ * @param {Wire.DrivenAssignmentView} before
+ * @param {Wire.DrivenAssignmentView} after
+ * @returns {State}
+ */
+const sayMoved = (state, before, after) => {
+  const store = named(after);
+  /** @param {Wire.Place} place */
+  const to = ({ address }) => (address ? `: ${address}` : "");
+  let next = state;
+  if (isElsewhere(before.pickup, after.pickup)) {
+    next = say(next, "work", "The pickup at {store} is at another place now{to}.", { store, to: to(after.pickup) });
+  }
+  if (isElsewhere(before.dropoff, after.dropoff)) {
+    next = say(next, "work", "The customer of the delivery from {store} is at another place now{to}.", { store, to: to(after.dropoff) });
+  }
+  return next;
+};
+
+/**
  * @param {State} state
  * @param {Wire.DrivenAssignmentView} assignment
  * @returns {State}
@@ -287,6 +315,7 @@ const assigned = (state, assignment) => {
       return say(next, "work", "You have the delivery from {store}, because you did not answer the offer.", { store });
     }
   }
+  if (active && before) return sayMoved(next, before, assignment);
   const why = assignment.endReason ? `: ${assignment.endReason}` : "";
   switch (assignment.status) {
     case "REASSIGNED":

@@ -126,6 +126,16 @@ async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser,
         )
         assert late.status_code == 200, late.text
         await expect(job.locator("[data-late]")).to_contain_text("Late since")
+        now = (await site.shop.get(f"/deliveries/{delivery['id']}")).json()
+        moved = home | {"notes": "Door code 1234", "address": "Schloßstr. 3", "lat": 52.54}
+        changed = await site.alice.patch(
+            f"/deliveries/{delivery['id']}", json={"version": now["version"], "dropoff": moved}
+        )
+        assert changed.status_code == 200, changed.text
+        said = "The customer of the delivery from Trattoria da Enzo (A-2001) is at another place now: Schloßstr. 3."
+        await expect(dans.page.locator("#notices")).to_contain_text(said)
+        await expect(job.locator(".where")).to_have_text("Schloßstr. 3")
+        await leads("Map to the drop-off from Trattoria da Enzo", ".ways", "52.54,13.41")
         await dans.press("Delivered")
         await expect(job).to_have_count(0)
         await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo")

@@ -132,6 +132,26 @@ test("only what others did is news", () => {
   }
 });
 
+test("another place of an order in hand is news, a step or another note is not", () => {
+  const active = heard(greeted(), { type: "assignment", seq: 8, assignment: ASSIGNMENT });
+  for (const [change, notices] of /** @type {[Partial<Wire.DrivenAssignmentView>, string[]][]} */ ([
+    [{ pickedUpAt: "2026-02-01T10:12:00.000Z", deliveryStatus: "PICKED_UP" }, []],
+    [{ notes: "Ring", dropoff: { lat: 3, lon: 4, notes: "Door code 1" } }, []],
+    [
+      { dropoff: { lat: 3, lon: 4, address: "Schloßstr. 3" } },
+      ["The customer of the delivery from Mario's (1) is at another place now: Schloßstr. 3."],
+    ],
+    [{ dropoff: { lat: 3, lon: 5 } }, ["The customer of the delivery from Mario's (1) is at another place now."]],
+    [
+      { pickup: { lat: 1.5, lon: 2, address: "Torstr. 2" } },
+      ["The pickup at Mario's (1) is at another place now: Torstr. 2."],
+    ],
+  ])) {
+    const message = /** @type {const} */ ({ type: "assignment", seq: 9, assignment: { ...ASSIGNMENT, ...change } });
+    assert.deepEqual(said(heard(active, message)), notices, JSON.stringify(change));
+  }
+});
+
 test("an assignment makes the driver busy until it ends, and its end has a reason", () => {
   const active = heard(greeted(), { type: "assignment", seq: 8, assignment: ASSIGNMENT });
   assert.deepEqual(work(active).map(({ id }) => id), ["a1"]);
