@@ -180,6 +180,7 @@ FOR_PROGRAMS_OF_SCREENS = {
     "watch.js": {"Escape", "Enter"},
     "beyond.js": {'${summary} ${text("Search for more words to see all.")}', "HX-Request"},
     "dialogs.js": {"Content-Type", "input, button"},
+    "docs.js": {"(prefers-color-scheme: dark)", "h3.opblock-tag, section.models > h4"},
     "hub.js": {
         "id: ${this.#position}\\nevent: resync\\ndata: ", "event: changed\\ndata: ${page.about}", "X-Session",
     },
@@ -198,7 +199,7 @@ FOR_PROGRAMS_OF_SCREENS = {
     "live.js": {"DOMContentLoaded"},
     "map.js": {
         "setLatLng", "setLatLngs", "getLatLng", "(prefers-reduced-motion: reduce)", "(prefers-color-scheme: dark)",
-        "Leaflet is missing",
+        "Leaflet is missing", "dragstart zoomstart",
     },
     "notices.js": {"Callboard"},
     "page.js": {"innerMorph"},
