@@ -12,14 +12,17 @@ const COLOURS = { pickup: "#0b5cad", dropoff: "#a83c00" };
 const input = (name) => byId(name, HTMLInputElement);
 
 /**
- * @param {string} end
+ * @param {string} position
  * @returns {LatLngTuple | null}
  */
-const placeOf = (end) => {
-  const [lat, lon, more] = input(`${end}.at`).value.split(/[,;]/).map((part) => (part.trim() ? Number(part) : NaN));
+const pointIn = (position) => {
+  const [lat, lon, more] = position.split(/[,;]/).map((part) => (part.trim() ? Number(part) : NaN));
   if (lat === undefined || lon === undefined || more !== undefined) return null;
   return Math.abs(lat) <= 90 && Math.abs(lon) <= 180 ? [lat, lon] : null;
 };
+
+/** @param {string} end */
+const placeOf = (end) => pointIn(input(`${end}.at`).value);
 
 const chosenEnd = () => {
   /** @type {HTMLInputElement | null} */
@@ -172,11 +175,11 @@ const readPosition = async (end) => {
 const startMap = () => {
   const place = byId("pick");
   if (!window.L) return;
+  const near = pointIn(place.dataset.near ?? "");
   map = window.L.map(place, {
     attributionControl: Boolean(place.dataset.tiles),
     zoomAnimation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
-    center: [0, 0],
-    zoom: 2,
+    ...(near ? { center: near, zoom: 12 } : { center: [0, 0], zoom: 2 }),
   });
   if (place.dataset.tiles) {
     map.attributionControl.setPrefix(false);

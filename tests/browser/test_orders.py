@@ -78,6 +78,12 @@ async def test_an_order_is_entered_from_any_screen(site: Site, people: People) -
     await keys.press("Tab")
     await expect(page.get_by_label("Name of the customer")).to_have_value("Anna Blume")
     await expect(page.get_by_label("Position of the customer")).to_have_value("52.53, 13.41")
+    await page.get_by_label("Address of the customer").fill("Kloostri 9")
+    await page.get_by_role("button", name="Create order").click()
+    await expect(page.get_by_role("alert").filter(has_text="its position did not")).to_be_visible()
+    await expect(page.get_by_role("checkbox", name="The position is right")).not_to_be_checked()
+    await check_accessible(page, "order-form-asked")
+    await page.screenshot(path=SCREENS / "order-form-asked.png", full_page=True)
     await page.locator("#pick").click(position={"x": 60, "y": 120})
     await expect(page.get_by_label("Position of the customer")).not_to_have_value("52.53, 13.41")
     for theme in THEMES:

@@ -1,11 +1,13 @@
 """The form of an order: a new one, a copy, and changes; what it remembers, and what it refuses."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.conftest import StartNode
+from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 from tests.web.html_tree import Element, parse
 from tests.web.people import Browser, logged_in
@@ -316,6 +318,27 @@ async def test_two_tabs_of_one_person_change_one_order(site: Site) -> None:
     await sent(alice, path, **elsewhere, right="dropoff Elsewhere 1")
     refused = parse((await alice.send(path, **form | {"dropoff.at": "52.6, 13.6"})).text).one(role="alert").text
     assert "Address of the customer : Elsewhere 1" in refused, "an address and its position belong together"
+
+
+async def test_maps_begin_where_drivers_and_stores_are(site: Site) -> None:
+    ada = await logged_in(site, "Ada", "admin")
+
+    async def begin() -> set[str | None]:
+        maps = {"/orders/new": "pick", "/zones": "zone-map"}
+        return {parse((await ada.see(path)).text).one(id=name)["data-near"] for path, name in maps.items()}
+
+    assert await begin() == {""}, "nothing is known"
+    await site.delivery(pickup=PICKUP | {"lat": 52.5, "lon": 13.5})
+    assert await begin() == {"52.5, 13.5"}
+    for number, lat in enumerate((52.51, 52.52, 48.1)):
+        await (await site.driver(f"Driver {number}")).move(lat, 13.4)
+    for number in range(21):
+        await site.driver(f"Newer {number}")
+    await until(lambda: is_so(begin, {"52.51, 13.4"}))
+
+
+async def is_so(ask: Callable[[], Awaitable[object]], expected: object) -> bool:
+    return await ask() == expected
 
 
 async def test_what_the_rules_refuse_is_said(site: Site) -> None:

@@ -40,6 +40,7 @@ from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, existing, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import NOTHING_WRONG, Reading, changed_meanwhile, problem_text, wrong_in
+from server.web.screens.map_start import map_start
 from server.web.screens.past_times import PAST, confirmation, instant_in, past_times
 from server.web.screens.shell import flash, page, see_other
 from server.web.screens.unmoved_places import RIGHT, Located, is_confirmed, located_in, unmoved_places
@@ -493,6 +494,7 @@ async def _form(
             (store.name, store.address or "", store.phone or "", _at(Place(store.lat, store.lon))) for store in stores
         ],
         zones=await zone_choices(node.database.pool),
+        near=await map_start(request),
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
         geocodes=node.geocoder is not None,

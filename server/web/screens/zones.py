@@ -13,7 +13,6 @@ from server.dispatch.names import name_key
 from server.dispatch.shapes import positions_in
 from server.dispatch.zones import Zone, Zones, mark_of
 from server.store.query import database_errors
-from server.store.reads.drivers import find_drivers
 from server.store.zones import zones_in_use
 from server.texts.speech import later, said
 from server.web.access.guards import ADMIN, VIEWERS
@@ -21,16 +20,16 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.zones import SHAPE_BODY_BYTES, described
 from server.web.http.caller import Call
-from server.web.http.current_node import node_of, pool_of, submit
+from server.web.http.current_node import node_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import WHEN_TOO_LARGE, Form, address_text, read_form
 from server.web.screens.form_words import sentence_of
+from server.web.screens.map_start import map_start
 from server.web.screens.shell import NO_STORE, flash, page, see_other
 
 SHOWN_LIMIT: Final = 500
 POSITIONS_SHOWN: Final = 20_000
 """The limit of positions on the map of all zones together."""
-DRIVERS_LOOKED_AT: Final = 20
 TOO_MANY_POINTS: Final = later(
     "The shape is too large: a zone has at most 5,000 points. Nothing was changed. Simplify the shape with a program"
     " for maps, and open the file again."
@@ -159,13 +158,6 @@ def _shapes(zones: Zones, without: str) -> dict[str, object]:
     return shown
 
 
-async def _near(request: Call) -> str:
-    """Where the map begins if there is no shape: where a driver is."""
-    drivers = await find_drivers(pool_of(request), None, None, None, DRIVERS_LOOKED_AT)
-    at = next((driver.position for driver in drivers if driver.position is not None), None)
-    return "" if at is None else f"{at.lat}, {at.lon}"
-
-
 async def _zones(
     request: Call, filled: dict[str, str], status: int = 200, *, problem: str | None = None, **context: object
 ) -> ASGIResponse:
@@ -200,7 +192,7 @@ async def _zones(
         zones=described_first,
         helpers=helpers,
         shapes=_shapes(known, filled["key"] if request.user.role == "admin" else ""),
-        near=await _near(request),
+        near=await map_start(request),
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
         filled=filled,
