@@ -30,6 +30,23 @@ export const answered = (dialog, assignmentId = "") =>
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true });
   });
 
+/**
+ * Say it in the question that is open, over its buttons: all else is behind it, for the eye and for a screen reader. It
+ * goes with the next press that counts.
+ * @param {string} words
+ */
+export const sayInQuestion = (words) => {
+  const ends = document.querySelector("dialog:modal .ends");
+  if (!ends || ends.querySelector(".word")) return;
+  const word = document.createElement("p");
+  word.classList.add("word", "error");
+  word.setAttribute("role", "alert");
+  word.textContent = words;
+  ends.prepend(word);
+  const dialog = ends.closest("dialog");
+  for (const kind of ["click", "close"]) dialog?.addEventListener(kind, () => word.remove(), { once: true });
+};
+
 /** @param {Record<string, unknown>} assignments in hand: what is asked about another one closes */
 export const closeEnded = (assignments) => {
   for (const dialog of document.querySelectorAll("dialog")) {

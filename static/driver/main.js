@@ -16,7 +16,7 @@ import { Push } from "./push.js";
 import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
 import { sessionOf } from "./session.js";
 import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
-import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, closeEnded, sent } from "./dialogs.js";
+import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, closeEnded, sayInQuestion, sent } from "./dialogs.js";
 import { LONGER_BY_MIN, hasNewWork, named, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn } from "./token.js";
 import { counted, text } from "./text.js";
@@ -795,7 +795,13 @@ const locate = async () => {
 };
 
 watchTextSize();
-new Guard({ early: () => view.whisper(text("This button is new. Press it again.")) });
+new Guard({
+  early: () => {
+    const words = text("This button is new. Press it again.");
+    view.whisper(words);
+    sayInQuestion(words);
+  },
+});
 const brought = takeFromAddress();
 const begun = brought.token === null && brought.code === null ? signingIn() : null;
 bringIn(begun === null ? brought : { token: null, ...begun });

@@ -11,7 +11,7 @@ from server.images.encoding import type_of
 from tests.browser.conftest import LONG_SECONDS, People, check_accessible, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, phone, tap
 from tests.browser.test_driver_page import device_token_on, invitation
-from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, status
+from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, pass_time, status, stop_clock
 from tests.conftest import StartNode
 from tests.driver_app import token
 from tests.test_images import SECRET, an_image, with_exif
@@ -66,6 +66,31 @@ async def test_a_driver_arrives_and_gives_the_delivery_back(chromium: Browser, s
         released = (await last(site, delivery, "delivery.released"))["data"]
         assert (released["reason"], released["note"]) == ("shop_closed", "closed since noon")
         await until(lambda: nothing_kept(dans.page))
+
+
+async def test_a_press_that_came_too_early_is_said_in_the_question(chromium: Browser, site: Site) -> None:
+    """A button that a choice has just opened takes no press: nobody wonders why the question is still there."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
+        await stop_clock(dans)
+        delivery = await accepted(dans, site)
+        await pass_time(dans, 700)
+        await dans.press("Give back")
+        await pass_time(dans, 700)
+        send = trouble(dans).get_by_role("button", name="Give back", exact=True)
+        await trouble(dans).get_by_role("button", name="Store is closed", exact=True).click()
+        before = await send.bounding_box()
+        await send.click()
+        said = trouble(dans).get_by_role("alert")
+        await expect(said).to_have_text("This button is new. Press it again.")
+        await expect(said).to_be_in_viewport(ratio=1)
+        assert await send.bounding_box() == before
+        await pass_time(dans, 700)
+        await send.click()
+        await expect(trouble(dans)).to_be_hidden()
+        await expect(said).to_have_count(0)
+        await pass_time(dans, 700)
+        await last(site, delivery, "delivery.released")
 
 
 async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Browser, site: Site) -> None:
