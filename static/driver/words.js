@@ -321,7 +321,7 @@ export const stepDone = (pickedUpAt, returning, sent, online) => {
  */
 export const delivered = ({ left, tried }, online, returning) => {
   const seconds = Math.ceil(left / 1000);
-  if (left > 0) return returning ? text("Returned. Sent in {seconds} s", { seconds }) : text("Delivered. Sent in {seconds} s", { seconds });
+  if (left > 0 && online) return returning ? text("Returned. Sent in {seconds} s", { seconds }) : text("Delivered. Sent in {seconds} s", { seconds });
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
