@@ -26,7 +26,12 @@ class Element:
 
     @property
     def text(self) -> str:
-        return " ".join("".join(self._texts()).split())
+        return " ".join(self.raw_text.split())
+
+    @property
+    def raw_text(self) -> str:
+        """With every blank as it is."""
+        return "".join(self._texts())
 
     def _texts(self) -> Iterator[str]:
         for child in self.children:
