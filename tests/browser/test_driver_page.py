@@ -258,7 +258,7 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(stops.nth(1)).to_contain_text("Pickup: By Hand")
         await expect(jobs.first).to_contain_text("By Hand")
         await offer_lasts(site, 2)
-        await site.delivery(**ORDER | {"storeName": "By Silence"})
+        await site.delivery(**ORDER | {"storeName": "By Silence", "prepSeconds": 0})
         by_silence = jobs.filter(has_text="By Silence")
         words = "Assigned to you because you did not answer"
         await expect(by_silence.locator(".given")).to_have_text(words)
