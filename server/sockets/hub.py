@@ -6,13 +6,15 @@ It only reads messages from the database that hints did not announce; it changes
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 import structlog
 from prometheus_client import Gauge
 
 from server.contract.commit import Answer, Committed
-from server.contract.replay import as_of
+from server.contract.replay import replayed
 from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
 from server.dispatch.events import DriverConnected
 from server.dispatch.model import Actor
@@ -275,8 +277,11 @@ class Hub:
         rows = await messages_after(self._pool, [s.driver_id for s in behind], [s.session.last_seq for s in behind])
         by_driver = {s.driver_id: s for s in behind}
         now = self.clock.now()
-        for driver_id, seq, body in rows:
-            by_driver[driver_id].deliver(seq, as_of(body, now))
+        for driver_id, of_driver in groupby(rows, key=itemgetter(0)):
+            missing = list(of_driver)
+            bodies = replayed([body for _, _, body in missing], now)
+            for (_, seq, _), body in zip(missing, bodies, strict=True):
+                by_driver[driver_id].deliver(seq, body)
         for socket in behind:
             socket.session.fetch_over()
 

@@ -246,6 +246,20 @@ def hello_of_nothing(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"missed": []}
 
 
+def missed_everything(replay: Callable[[list[str]], list[str]]) -> Forge:
+    """Dan comes back as if he had heard nothing of the evening, and gets what `replay` makes of the rows."""
+
+    def forge(evidence: Evidence) -> None:
+        entries = evidence.entries[DAN]
+        index = max(i for i, entry in enumerate(entries) if isinstance(entry, Opened))
+        entries[index] = structs.replace(entries[index], last_seq=0)
+        hello = next(e for e in entries[index:] if isinstance(e, Heard) and e.message["type"] == "hello")
+        rows = [body for seq, body in evidence.database.messages[DAN] if seq <= hello.message["seq"]]
+        hello.message["missed"] = [msgspec.json.decode(body) for body in replay(rows)]
+
+    return forge
+
+
 def row_lost(evidence: Evidence) -> None:
     del evidence.database.messages[DAN][3]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from server.contract.replay import replayed
 from tests.builders import DAN, DORA, NOW, id_of, seconds
 from tests.torture.checker import check, table
 from tests.torture.evening import an_evening
@@ -42,6 +43,7 @@ from tests.torture.forging import (
     lose_offer,
     lose_policy,
     lose_tea,
+    missed_everything,
     missing_history,
     missing_ticket,
     never_delivered,
@@ -195,6 +197,7 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("hello twice", "hello again", heard_twice(DAN, "hello")),
         ("what was missed is left out", "missed []", heard(DAN, "hello", 1, hello_of_nothing)),
         ("a resync without need", "missed []", heard(DAN, "hello", 1, lambda m: m | {"missed": [], "resync": True})),
+        ("the customer of a job that has ended", "not what its row says", missed_everything(list)),
         (
             "missed messages that nobody asked for",
             "asked for nothing",
@@ -378,6 +381,12 @@ def test_every_promise_is_broken_by_some_forgery() -> None:
     evidence = an_evening()
     forged = {promise(evidence).promise for promise in (*FORGERIES, *WHOLE_JOBS)}
     assert forged == {v.promise for v in check(evidence)}
+
+
+def test_what_is_replayed_is_right_without_the_customers_of_jobs_that_have_ended() -> None:
+    evidence = an_evening()
+    missed_everything(lambda rows: replayed(rows, NOW))(evidence)
+    assert not streams.streams(evidence).broken
 
 
 def test_what_a_fault_held_up_is_not_forgotten() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from server.contract.replay import as_of
+from server.contract.replay import replayed
 from server.contract.views import (
     ChatMessageView,
     DrivenAssignmentView,
@@ -155,7 +155,7 @@ def _snapshot(row: Record, last_seq: int | None) -> Snapshot:
     if last_seq is not None and last_seq != seq:
         resync = last_seq < 0 or bodies is None or len(bodies) != seq - last_seq
         if bodies and not resync:
-            missed = [Raw(as_of(body, now).encode()) for body in bodies]
+            missed = [Raw(body.encode()) for body in replayed(bodies, now)]
     messages = [chat_message_view(_decode_message(message)) for message in unseen]
     return Snapshot(now, driver, offers, [], seq, messages, missed, resync, _run(work))
 
