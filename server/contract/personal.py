@@ -46,6 +46,11 @@ def phone_digits(text: str) -> str:
     return re.sub("^00", "", re.sub("[^0-9]", "", with_ascii_digits(text).replace("(0)", "")))
 
 
+def masked(text: str) -> str:
+    """The first letter of each word: enough to know somebody again, not enough to know who it is."""
+    return " ".join(f"{word[0]}…" for word in text.split())
+
+
 @cache
 def _spellings() -> dict[str, str]:
     """A digit -> the class of its characters in all scripts. Those of the planes above have no digits."""

@@ -220,6 +220,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /keys": READERS,
     "POST /keys": ADMIN,
     "POST /keys/{}/revoke": ADMIN,
+    "GET /privacy": ADMIN,
+    "POST /privacy": ADMIN,
     "GET /account": READERS,
     "POST /account/password": READERS,
     "POST /account/sessions": READERS,

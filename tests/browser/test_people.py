@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import PASSWORD, People, Person, browser_fixture, check_in_both_themes
-from tests.web.conftest import Site
+from tests.web.conftest import DROPOFF, Site
 from tests.web.people import add
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -156,6 +156,37 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
         await page.goto(f"{ada.url}/users")
         await page.locator("details.menu summary").click()
         await check_in_both_themes(page, "menu")
+
+
+async def test_an_admin_erases_a_person_by_keyboard(site: Site, people: People) -> None:
+    for name in ("Zoe Quill", "Zoe Q"):
+        order = await site.delivery(dropoff=DROPOFF | {"phone": "+49 30 5550142", "name": name})
+        await site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"})
+    await site.delivery(pickup=DROPOFF | {"phone": "+49 30 5550142", "name": "Zed"})
+    ada = await people(site.node, "Ada", "admin", viewport=DESK)
+    page = await ada.open("/board")
+    await page.locator("details.menu summary").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("link", name="Erase a person").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Phone of the person").focus()
+    await page.keyboard.type("0049 30 5550142")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="3 orders would lose their personal data")).to_be_visible()
+    for name, viewport in {"": DESK, "-phone": PHONE}.items():
+        await page.set_viewport_size(viewport)
+        await check_in_both_themes(page, "what a phone finds", f"privacy{name}", full_page=True)
+    erase = page.get_by_role("button", name="Erase the data of 3 orders")
+    await erase.focus()
+    await page.keyboard.press("Enter")  # the browser asks for the tick, and sends nothing
+    tick = page.get_by_label("I have checked the phone")
+    await expect(tick).to_be_focused()
+    await page.keyboard.press("Space")
+    await erase.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Erased: the data of 2 orders. 1 order is under way")
+    await expect(page.get_by_label("Phone of the person")).to_have_value("")
+    assert "5550142" not in page.url
 
 
 async def test_a_link_for_a_password_that_is_over_says_so_when_it_is_opened(site: Site, people: People) -> None:

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from server.store.engine import PRIVACY
-from server.store.jobs.erasing import ALONE, erase_due, run_erasing
+from server.store.jobs.erasing import erase_due, run_erasing
+from server.store.jobs.person_search import ALONE
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
 from tests.waiting import until

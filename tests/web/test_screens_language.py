@@ -203,7 +203,7 @@ async def test_every_screen_takes_every_text_from_the_catalogue(abroad: Site) ->
         f"{driver}/edit", "/orders/import", "/board/drivers/import", "/start",
         "/alerts", f"/alerts/{alert['id']}", "/notices", "/unassigned", "/unassigned?all=1", "/at-risk", "/tickets",
         "/policy", "/policy?version=1", "/insights", "/insights?window=90d", "/users", f"/users/{people[0]['id']}",
-        "/keys", "/account", "/webhooks", f"/webhooks/{made.json()['id']}", "/zones",
+        "/keys", "/account", "/privacy", "/webhooks", f"/webhooks/{made.json()['id']}", "/zones",
     ):  # fmt: skip
         page = await shown(ada, path)
         assert (page.lang, page.direction) == (LANGUAGE, "ltr"), path

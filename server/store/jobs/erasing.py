@@ -10,7 +10,7 @@ them, and in any case a set time after they were written.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,33 +19,20 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
-from server.contract.personal import names_phone, phone_digits, phone_pattern
+from server.contract.personal import phone_digits, phone_pattern
 from server.dispatch.model import ERASED
-from server.ids import FIRST_ID
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection, Pool
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.jobs.personal_data import (
-    EVENTS,
-    MESSAGES,
-    SEARCH_SECONDS,
-    STATEMENT_SECONDS,
-    WEBHOOKS,
-    decode,
-    erase,
-    erase_chat,
-    id_ranges,
-)
+from server.store.jobs.person_search import CHAT_WITH_PHONE, deliveries_with, only_search
+from server.store.jobs.personal_data import SEARCH_SECONDS, STATEMENT_SECONDS, erase, erase_chat
 from server.tasks import repeat_with_lease
 
 BATCH: Final = 50
 """Deliveries in one transaction, each with about 20 events."""
 CHAT_BATCH: Final = 500
 """Messages in one transaction."""
-SEARCHED: Final = 500
-"""Deliveries that one statement searches for a phone."""
-PARTS: Final = ("address", "name", "phone", "notes")
 REST_SECONDS: Final = 0.05
 REST_FACTOR: Final = 4.0
 """The pause after a batch, as a multiple of its time."""
@@ -66,39 +53,10 @@ COUNT: Final = f"SELECT count(*) FROM deliveries d WHERE {_DUE}"  # noqa: S608
 REQUESTED: Final = f"""
 SELECT d.id::text FROM erasures e JOIN deliveries d ON d.id = e.delivery_id
 WHERE {_OVER} AND ($1::uuid[] IS NULL OR d.id = ANY ($1)) ORDER BY d.id LIMIT {BATCH} {_LOCK}"""  # noqa: S608
-
-
-_CONTACTS: Final = ", ".join(
-    f"'{end}', jsonb_build_object(" + ", ".join(f"'{part}', d.{end}_{part}" for part in PARTS) + ")"
-    for end in ("pickup", "dropoff")
-)
-NEXT: Final = f"""
-SELECT d.id::text FROM deliveries d WHERE d.fingerprint <> '{ERASED}' AND d.id > $1 ORDER BY d.id LIMIT {SEARCHED}"""  # noqa: S608
-NAMED: Final = f"""
-SELECT t.id::text, t.document FROM (
-    SELECT d.id,
-        jsonb_build_object({_CONTACTS}, 'notes', d.notes, 'posted', d.posted, 'details', d.details)::text AS document
-    FROM deliveries d WHERE d.id = ANY ($1::uuid[])
-    UNION ALL SELECT e.delivery_id, e.data::text FROM events e WHERE e.delivery_id = ANY ($1::uuid[])
-) AS t WHERE t.document ~ $2"""  # noqa: S608
-"""What may name a phone, by its pattern: also the first request, and every text of an event."""
-CHANGED: Final = f"""
-SELECT DISTINCT e.delivery_id::text FROM events e JOIN deliveries d ON d.id = e.delivery_id
-WHERE e.type = 'delivery.changed' AND e.data->'fields' ?| ARRAY['pickup', 'dropoff', 'notes']
-    AND d.fingerprint <> '{ERASED}'
-ORDER BY 1"""  # noqa: S608
-"""Deliveries whose places or notes were changed: a phone may be only in what was sent about them in between, since an
-earlier release wrote no contacts into its events.
-"""
 REQUEST: Final = """
 INSERT INTO erasures (delivery_id, requested_at, requested_by)
 SELECT id, clock_timestamp(), $2 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING"""
 LATER: Final = "SELECT count(*) FROM erasures WHERE delivery_id = ANY ($1::uuid[])"
-ALONE: Final = "SELECT pg_advisory_lock(hashtext('callboard erasing of a person'))"
-"""Until the connection is closed. Each request then counts what it changed itself."""
-
-
-CHAT_WITH_PHONE: Final = "SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND text ~ $1"
 CHAT_DUE: Final = (
     f"SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND at <= $1 ORDER BY at LIMIT {CHAT_BATCH}"  # noqa: S608
 )
@@ -176,65 +134,17 @@ async def erase_person(database: Database, phone: str, requested_by: str | None)
     the node with the lease erases what was recorded.
     """
     rows: Counter[str] = Counter()
-    digits = phone_digits(phone)
-    pattern = phone_pattern(digits)
     connection = await database.connect_for_privacy()
-    try:
-        await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'; SET lock_timeout = '{SEARCH_SECONDS}s'")
-        await connection.execute(ALONE, timeout=SEARCH_SECONDS)
-        await connection.execute("RESET lock_timeout")
+    async with only_search(connection):
         ids: list[str] = []
-        async for found in _naming(connection, digits, pattern):
-            await _erase_requested(connection, found, requested_by, rows)
+        async for found in deliveries_with(connection, phone):
+            await connection.execute(REQUEST, found, requested_by)
+            await _all(connection, REQUESTED, found, rows, streams=True, go_on=lambda: True)
             ids += found
-        async with asyncio.timeout(SEARCH_SECONDS):
-            others = await _changed_with(connection, digits, frozenset(ids))
-        await _erase_requested(connection, others, requested_by, rows)
-        ids += others
         async with connection.transaction():
-            await erase_chat(connection, rows, CHAT_WITH_PHONE, pattern)
+            await erase_chat(connection, rows, CHAT_WITH_PHONE, phone_pattern(phone_digits(phone)))
         later = await connection.fetchval(LATER, ids, timeout=STATEMENT_SECONDS)
-    finally:
-        await connection.close()
     return Erased(rows, later)
-
-
-async def _naming(connection: Connection, digits: str, pattern: str) -> AsyncIterator[list[str]]:
-    """The deliveries that are not erased and have or name this phone, part by part. The pattern finds it, or a little
-    more: ids, times and points of a document have digits too.
-    """
-    after = FIRST_ID
-    while ids := [row[0] for row in await connection.fetch(NEXT, after, timeout=SEARCH_SECONDS)]:
-        after = ids[-1]
-        read = await connection.fetch(NAMED, ids, pattern, timeout=SEARCH_SECONDS)
-        named = {row[0] for row in read if names_phone(decode(row[1]), digits)}
-        if named:
-            yield sorted(named)
-
-
-async def _erase_requested(
-    connection: Connection, ids: Sequence[str], requested_by: str | None, rows: Counter[str]
-) -> None:
-    await connection.execute(REQUEST, ids, requested_by)
-    await _all(connection, REQUESTED, ids, rows, streams=True, go_on=lambda: True)
-
-
-async def _changed_with(connection: Connection, digits: str, known: Collection[str]) -> list[str]:
-    """The other deliveries that had this phone between two changes: it is in messages to drivers and webhooks."""
-    read = await connection.fetch(CHANGED, timeout=SEARCH_SECONDS)
-    changed = [row[0] for row in read if row[0] not in known]
-    found: list[str] = []
-    for start in range(0, len(changed), BATCH):
-        ids = changed[start : start + BATCH]
-        events = await connection.fetch(EVENTS.read, ids, timeout=STATEMENT_SECONDS)
-        since, until = id_ranges(event[2] for event in events)
-        sent = await connection.fetch(WEBHOOKS.read, ids, since, until, timeout=STATEMENT_SECONDS)
-        sent += await connection.fetch(
-            MESSAGES.read, ids, [f"%{delivery}%" for delivery in ids], timeout=STATEMENT_SECONDS
-        )
-        bodies = [row[1] for row in sent if names_phone(decode(row[1]), digits)]
-        found += [delivery for delivery in ids if any(delivery in body for body in bodies)]
-    return found
 
 
 async def keep_erasing(database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from server.store.jobs.erasing import erase_person
+from server.store.jobs.erasing import Erased, erase_person
 from server.store.jobs.proof_objects import remove_now
 from server.store.proofs import count_objects
 from server.store.query import database_errors
@@ -22,12 +22,18 @@ log = structlog.get_logger(__name__)
     ADMIN,
 )
 async def erase(request: Call, given: s.Erasure) -> a.ErasedView:
+    erased, left = await erase_by_phone(request, given)
+    rows = erased.rows
+    return a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later, left)
+
+
+async def erase_by_phone(request: Call, given: s.Erasure) -> tuple[Erased, int]:
+    """What was erased, and the number of photos that the store has not removed yet. Raises 503."""
+    node = node_of(request)
     with database_errors():
-        erased = await erase_person(node_of(request).database, given.phone, request.user.actor.id)
-        node = node_of(request)
+        erased = await erase_person(node.database, given.phone, request.user.actor.id)
         await remove_now(node.database.pool, node.object_store)
         left = (await count_objects(node.database.pool, 0)).overdue
-    rows = erased.rows
-    log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
-    counts = rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"]
-    return a.ErasedView(*counts, erased.later, left)
+    actor = request.user.actor
+    log.info("erase_requested", rows=dict(erased.rows), later=erased.later, actor=actor.type, actorId=actor.id)
+    return erased, left

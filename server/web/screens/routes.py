@@ -29,6 +29,7 @@ from server.web.screens import (
     orders,
     orders_file,
     policy,
+    privacy,
     report_mail,
     tracking,
     unassigned,
@@ -42,7 +43,7 @@ SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, orders_file,
     order_form, imports, first_run, tracking, keys, account, day_report,
-    report_mail,
+    report_mail, privacy,
 )  # fmt: skip
 
 

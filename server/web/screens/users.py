@@ -27,7 +27,9 @@ SHOWN_LIMIT: Final = 1000
 ROLES: Final[dict[str, str]] = {
     "viewer": later("can see everything, cannot change anything"),
     "ops": later("can also assign, reassign, cancel and acknowledge, and set availability"),
-    "admin": later("can also change the policy, people, API keys and webhooks, and deactivate drivers"),
+    "admin": later(
+        "can also change the policy, people, API keys and webhooks, deactivate drivers, and erase a person’s data"
+    ),
 }
 assert set(ROLES) == set(get_args(PersonRole))
 
