@@ -123,7 +123,7 @@ def reading(s: Sample) -> Iterator[Statement]:
         ("of a store", wanted(store="Nowhere"), None),
         ("rare words", wanted(words="xyzzy street"), None),
         ("rare words with marks", wanted(words="xýzzy strüet"), None),
-        ("rare words, no drivers", wanted(words="xyzzy street", by_drivers_name=False), None),
+        ("rare words, no drivers", wanted(words="xyzzy street", with_drivers=False), None),
         ("name of a driver, on", wanted(words="driver 1"), s.deliveries[-1]),
     ):
         page, args = delivery_search.page_of(asked, before, 50)

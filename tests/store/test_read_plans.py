@@ -55,7 +55,7 @@ async def test_a_search_begins_where_its_page_does_however_it_is_joined(settings
         pass
     await database.pool.execute("ANALYZE")
     wanted = {
-        "words": (DeliveryFilter(words=store, by_drivers_name=False), ids[200]),
+        "words": (DeliveryFilter(words=store, with_drivers=False), ids[200]),
         "a driver": (DeliveryFilter(words=name), None),
     }
     pages = {title: page_of(one, before, 5) for title, (one, before) in wanted.items()}

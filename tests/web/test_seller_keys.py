@@ -1,6 +1,7 @@
 """API keys that are bound to a seller: of other sellers' deliveries, and of drivers, they learn nothing."""
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -148,6 +149,41 @@ async def test_a_bound_key_does_not_learn_which_driver_has_its_goods(site: Site)
     assert (await roma.get(path)).json()["pickup"] == where
     assert (await roma.get("/deliveries")).json()["items"][0]["pickup"] == where
     assert (await roma.post(f"{path}/ready")).json()["pickup"] == where
+
+
+@pytest.mark.parametrize("moved", [{}, {"lat": 52.521}], ids=["another contact", "another place"])
+async def test_a_bound_key_does_not_learn_it_from_the_timeline_or_by_searching(
+    site: Site, moved: dict[str, float]
+) -> None:
+    """The goods are offered anew where Dan has them, and then the shop names another place or contact."""
+    roma = await key_of(site, "roma")
+    dan = await site.driver("Dan Marker", at_work=True, phone="+49 30 190190")
+    placed, job = await site.assignment(dan, sellerId="roma", pickup=PICKUP | {"name": "Till", "phone": "555-0177"})
+    await dan.post(f"/assignments/{job['id']}/pickup")
+    path = f"/deliveries/{placed['id']}"
+    await site.driver("Dora", at_work=True)
+    body = {"reason": "flat tyre", "force": True}
+    assert (await site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=body)).status_code == 200
+    for words in ("dan mark", "190190", "+49 30 190"):
+        assert await ids(site.shop, f"?q={quote(words)}") == [placed["id"]]
+        assert await ids(roma, f"?q={quote(words)}") == []
+    assert await ids(roma, f"?q={quote(placed['sellerOrderId'])}") == [placed["id"]]
+    await until(lambda: types_of(roma, placed, "offer.created", 2))
+    known = (await roma.get(path)).json()
+    pickup = {name: known["pickup"][name] for name in ("lat", "lon")} | moved | {"name": "Tom", "phone": "555-0199"}
+    assert (await roma.patch(path, json={"version": known["version"], "pickup": pickup})).status_code == 200
+    await until(lambda: types_of(roma, placed, "delivery.changed", 1))
+    timeline = (await roma.get(f"{path}/timeline")).text
+    assert "Marker" in (await site.shop.get(f"{path}/timeline")).text
+    assert "Marker" not in timeline
+    assert "190190" not in timeline
+    assert "Till" in timeline, "its own contact, in the offer before"
+
+
+async def types_of(client: httpx2.AsyncClient, delivery: dict[str, Any], kind: str, count: int) -> bool:
+    """Whether the timeline has so many events of this type."""
+    items = (await client.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    return [item["type"] for item in items].count(kind) >= count
 
 
 async def test_a_bound_key_is_made_listed_and_revoked_like_others(site: Site, problem: Check) -> None:

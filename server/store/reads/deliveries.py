@@ -90,6 +90,19 @@ async def read_timeline(pool: Pool, delivery_id: str, after: int, limit: int) ->
     return [_timeline_event(row) for row in rows]
 
 
+GOODS_MOVED: Final = """
+SELECT min(id) FROM events
+WHERE delivery_id = $1 AND type IN ('delivery.reassigned', 'delivery.retried') AND data ? 'pickup'"""
+
+
+async def goods_moved_by(pool: Pool, delivery_id: str) -> int | None:
+    """The number of the event since which the goods are or were not at the store; None if they never left it but with
+    the driver who brought them. Raises DatabaseAway.
+    """
+    number: int | None = (await fetch_one(pool, GOODS_MOVED, delivery_id))[0]
+    return number
+
+
 async def last_events(pool: Pool, delivery_ids: Sequence[str]) -> dict[str, int]:
     """The number of each delivery's last event; 0 if there is none."""
     rows = await fetch(pool, LAST_EVENTS, list(delivery_ids))

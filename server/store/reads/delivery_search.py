@@ -27,9 +27,9 @@ class DeliveryFilter(Struct, frozen=True):
     """A filter of deliveries. None means any.
 
     `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
-    characters, is a part of the number, store, addresses, names, phones or notes; or of the name of a driver who has or
-    had it, unless not `by_drivers_name`. A phone number is found in any spelling, words with and without the marks on
-    their letters.
+    characters, is a part of the number, store, addresses, names, phones or notes. `with_drivers`: or of the name of a
+    driver who has or had it, and if a driver has the goods, of the name and phone there. A phone number is found in any
+    spelling, words with and without the marks on their letters.
     """
 
     status: DeliveryStatus | None = None
@@ -41,7 +41,7 @@ class DeliveryFilter(Struct, frozen=True):
     since: datetime | None = None
     until: datetime | None = None
     words: str | None = None
-    by_drivers_name: bool = True
+    with_drivers: bool = True
 
 
 async def find_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
@@ -78,7 +78,7 @@ def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str
         digits = digits_in_any_spelling(wanted.words)
         if digits is not None and f"%{digits}%" not in words:
             words.append(f"%{digits}%")
-        query.words(words, with_drivers=wanted.by_drivers_name)
+        query.words(words, with_drivers=wanted.with_drivers)
     return query.sql(), query.args
 
 
@@ -103,6 +103,8 @@ def _escaped(special: re.Match[str]) -> str:
     return f"\\{special.group()}"
 
 
+WITHOUT_DRIVER: Final = 'jsonb_populate_record(d, \'{"pickup_name": null, "pickup_phone": null}\')'
+"""The delivery without the name and phone of the driver who has the goods."""
 DRIVERS_BY_NAME: Final = 20
 """So many drivers with a name that has the words, the newest first, are looked up."""
 
@@ -150,6 +152,8 @@ class _Query:
         like = f"LIKE ANY (ARRAY[{', '.join(f'lower(${place})' for place in places)}])"
         self._words = f"delivery_words(d) {like}", search
         self._drivers = f"search_words(v.name) {like}" if with_drivers else None
+        if not with_drivers:
+            self.both(f"(d.details->'store' IS NULL OR delivery_words({WITHOUT_DRIVER}) {like})")
 
     def _any_of(self, conditions: Sequence[str], values: Sequence[object]) -> list[str]:
         """Each condition, true for any of the values."""

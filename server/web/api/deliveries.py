@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from server.contract.action_urls import with_root
 from server.contract.commit import Answer
+from server.contract.seller_views import without_drivers, without_the_driver
 from server.contract.views import NOTHING_EXPECTED, DeliveryView, Expected, delivery_view, instant
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -18,7 +19,7 @@ from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.node import Node
 from server.store.query import DatabaseAway, database_errors
-from server.store.reads.deliveries import TimelineEvent, read_delivery, read_timeline, seller_of
+from server.store.reads.deliveries import TimelineEvent, goods_moved_by, read_delivery, read_timeline, seller_of
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS
 from server.web.api import answers as a
@@ -64,9 +65,8 @@ def _view(request: Call, delivery: Delivery, expected: Expected = NOTHING_EXPECT
     key of one seller does not get the name and phone of a driver who has the goods.
     """
     sees_pin = request.user.role in ("service", "ops", "admin")
-    if request.user.seller is not None and delivery.details.store is not None:
-        nobody = msgspec.structs.replace(delivery.pickup, name=None, phone=None)
-        delivery = msgspec.structs.replace(delivery, pickup=nobody)
+    if request.user.seller is not None:
+        delivery = without_the_driver(delivery)
     node = node_of(request)
     return delivery_view(
         delivery,
@@ -157,7 +157,7 @@ async def _wanted(node: Node, query: s.DeliveriesQuery, bound_to: str | None) ->
         since=_instant(query.since, "from"),
         until=_instant(query.until, "to"),
         words=words,
-        by_drivers_name=bound_to is None,  # a key of one seller gets no data of drivers
+        with_drivers=bound_to is None,  # a key of one seller gets no data of drivers
     )
 
 
@@ -173,9 +173,13 @@ async def get_delivery(request: Call, delivery_id: VisibleDelivery) -> DeliveryV
 async def get_timeline(request: Call, delivery_id: VisibleDelivery, query: s.TimelineQuery) -> Page[a.TimelineItem]:
     after = BY_NUMBER.only(query.cursor) or 0
     found = existing(await read_timeline(pool_of(request), delivery_id, after, query.limit + 1))
-    item = timeline_item if request.user.seller is None else _item_for_seller
+    if request.user.seller is not None:
+        moved_by = await goods_moved_by(pool_of(request), delivery_id)
+        found = [_for_seller(event, goods_moved=moved_by is not None and event.id >= moved_by) for event in found]
     root = node_of(request).settings.root
-    return BY_NUMBER.page(found, query.limit, lambda event: (event.id,), lambda event: item(_below(event, root)))
+    return BY_NUMBER.page(
+        found, query.limit, lambda event: (event.id,), lambda event: timeline_item(_below(event, root))
+    )
 
 
 def _below(event: TimelineEvent, root: str) -> TimelineEvent:
@@ -186,13 +190,10 @@ def _below(event: TimelineEvent, root: str) -> TimelineEvent:
     return msgspec.structs.replace(event, data=msgspec.Raw(data.encode()))
 
 
-def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:
-    """The view for a key of one seller, which gets no data of drivers around the store."""
-    if event.type == e.SearchFailed.type:
-        data = msgspec.json.decode(event.data)
-        data.pop("nearest", None)
-        event = msgspec.structs.replace(event, data=msgspec.Raw(msgspec.json.encode(data)))
-    return timeline_item(event)
+def _for_seller(event: TimelineEvent, *, goods_moved: bool) -> TimelineEvent:
+    """The event for a key of one seller."""
+    data = without_drivers(msgspec.json.decode(event.data), goods_moved=goods_moved)
+    return msgspec.structs.replace(event, data=msgspec.Raw(msgspec.json.encode(data)))
 
 
 def timeline_item(event: TimelineEvent) -> a.TimelineItem:

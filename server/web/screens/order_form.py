@@ -226,7 +226,7 @@ async def customer(request: Call) -> ASGIResponse:
     phone = request.query_params.get("phone", "")[:40]
     digits = phone_digits(phone)
     if len(digits) >= FEWEST_DIGITS:
-        wanted = DeliveryFilter(words=digits[-END_DIGITS:], by_drivers_name=False)
+        wanted = DeliveryFilter(words=digits[-END_DIGITS:], with_drivers=False)
         for delivery in await find_deliveries(pool_of(request), wanted, None, 20):
             place = delivery.dropoff
             if place.phone is not None and is_same_number(place.phone, phone):
