@@ -24,11 +24,14 @@ AGE_WEIGHT = 2.0
 NOT_TAKEN_LIMIT = 20
 """How many drivers that a delivery did not get are listed, nearest first."""
 
-MANY_TIMES = 20
+MANY_TIMES = 4
 """From so many times more drivers than deliveries on, it is quicker to leave out those who are far from all."""
 
-TREE_PAIRS = 400_000
-"""From so many pairs on, with so many more drivers, it is quicker to find the drivers near each delivery first."""
+MANY_PAIRS = 100_000
+"""From so many pairs on, it is quicker to find out first who is near."""
+
+ROUNDING = 1e-9
+"""In radii of the Earth, 6 mm: more than what floats lose."""
 
 FEW = 200
 """So many are sorted faster than the smallest of them are picked first."""
@@ -137,9 +140,14 @@ def best_pairs(
     """
     if not len(pickups) or not len(places):
         return []
-    many = len(places) > MANY_TIMES * len(pickups) and len(pickups) * len(places) >= TREE_PAIRS
-    if many and allowed is None and len(pickups) > 1:
-        return _best_of_near(pickups, least, ages, places, policy)
+    if len(pickups) > 1 and len(pickups) * len(places) >= MANY_PAIRS:
+        near = _near_any(pickups, places, allowed)
+        if len(near) < len(places):
+            among = None if allowed is None else allowed[:, near]
+            found = best_pairs(pickups, least, ages, places[near], policy, among)
+            return [(row, int(near[index])) for row, index in found]
+        if allowed is None and len(places) > MANY_TIMES * len(pickups):
+            return _best_of_near(pickups, least, ages, places, policy)
     nearness = pickups @ places.T
     possible = nearness >= least[:, None]
     if allowed is not None:
@@ -150,6 +158,22 @@ def best_pairs(
     if len(np.unique(first[rows])) == len(rows):
         return list(zip(rows.tolist(), first[rows].tolist(), strict=True))
     return _best_total(rows, nearness[rows], ages[rows], policy)
+
+
+def _near_any(pickups: Floats, places: Floats, allowed: Flags | None) -> Indexes:
+    """The rows of `places` without those who cannot be among the n nearest allowed ones of any of n deliveries.
+
+    All pickups are within `spread` of their middle, and n allowed drivers within `enough` of it. So each delivery has n
+    of them within `enough` + `spread`, which is at most `enough` + 2 `spread` from the middle.
+    """
+    middle = pickups.mean(axis=0)
+    spread = np.linalg.norm(pickups - middle, axis=1).max()
+    away = np.linalg.norm(places - middle, axis=1)
+    count = len(pickups) + (0 if allowed is None else int((~allowed).sum(axis=1).max()))
+    if count >= len(places):
+        return np.arange(len(places))
+    enough = np.partition(away, count - 1)[count - 1]
+    return np.flatnonzero(away <= enough + 2 * spread + ROUNDING)
 
 
 def _best_of_near(

@@ -178,12 +178,12 @@ places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73
     orders=st.lists(
         st.tuples(places, st.sampled_from([0, 10, 300, 1200]), st.sets(st.integers(0, 3), max_size=2)), max_size=3
     ),
-    drivers=st.lists(places, max_size=4),
+    drivers=st.lists(places, max_size=5),
     many_times=st.sampled_from([1, matching.MANY_TIMES]),
-    tree_pairs=st.sampled_from([0, matching.TREE_PAIRS]),
+    many_pairs=st.sampled_from([0, matching.MANY_PAIRS]),
 )
 def test_no_other_matching_has_a_greater_total(
-    orders: list[Any], drivers: list[float], many_times: int, tree_pairs: int
+    orders: list[Any], drivers: list[float], many_times: int, many_pairs: int
 ) -> None:
     waiting = [
         order(f"order {number}", at, age=age, **excluding("rejected_before", *excluded))
@@ -192,7 +192,7 @@ def test_no_other_matching_has_a_greater_total(
     candidates = [driver(f"driver {number}", at) for number, at in enumerate(drivers)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "MANY_TIMES", many_times)
-        patch.setattr(matching, "TREE_PAIRS", tree_pairs)
+        patch.setattr(matching, "MANY_PAIRS", many_pairs)
         found = matched(waiting, candidates)
     assert total(waiting, candidates, pairs(found)) == pytest.approx(best(waiting, candidates), abs=1e-3)
     assert len(set(pairs(found).values())) == len(found.pairs)
@@ -246,7 +246,7 @@ def test_among_many_drivers_the_nearest_are_enough(monkeypatch: pytest.MonkeyPat
     candidates = [driver(f"driver {n}", chance.uniform(-1, 5)) for n in range(60)]
     every = pairs(matched(waiting, candidates))
     monkeypatch.setattr(matching, "MANY_TIMES", 0)
-    monkeypatch.setattr(matching, "TREE_PAIRS", 0)
+    monkeypatch.setattr(matching, "MANY_PAIRS", 0)
     near = pairs(matched(waiting, candidates))
     assert len(near) == len(every) == 40
     assert total(waiting, candidates, near) == pytest.approx(total(waiting, candidates, every), abs=1e-3)
@@ -255,6 +255,24 @@ def test_among_many_drivers_the_nearest_are_enough(monkeypatch: pytest.MonkeyPat
         "order 0": "driver 0", "order 1": "driver 1", "order 2": "driver 2",
     }  # fmt: skip
     assert pairs(matched([order("order", 0), order("other", 900)], [driver("driver", 0.5)])) == {"order": "driver"}
+
+
+@pytest.mark.parametrize(("alone_at", "asked_before"), [(0.0, 0), (3.0, 30)])
+def test_orders_close_together_lose_nobody_who_is_near(
+    alone_at: float, asked_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """39 at km 3 among many drivers, and one alone, whose nearest drivers are 2 km behind it."""
+    asked = excluding("rejected_before", *range(asked_before))
+    waiting = [order("alone", alone_at, **asked), *(order(f"order {n}", 3.0, **asked) for n in range(39))]
+    candidates = [
+        *(driver(f"driver {n}", 3.0 + n / 100) for n in range(200)),
+        *(driver(f"driver {n}", alone_at - n / 100) for n in range(200, 250)),
+    ]
+    every = pairs(matched(waiting, candidates))
+    monkeypatch.setattr(matching, "MANY_PAIRS", 0)
+    near = pairs(matched(waiting, candidates))
+    assert len(near) == len(every) == 40
+    assert total(waiting, candidates, near) == pytest.approx(total(waiting, candidates, every), abs=1e-3)
 
 
 @pytest.mark.parametrize(("orders", "drivers"), [(200, 2_000), (1, 100_000)])
