@@ -145,8 +145,8 @@ def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
 
 
 def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
-    """The driver has arrived at the store, or with the goods at the customer. Only the first report counts; later ones
-    are safe.
+    """The driver has arrived at the store, or with the goods at the customer, unless they already bring them back. Only
+    the first report counts; later ones are safe.
     """
     report = _begin(command, world, CARRIED)
     if not isinstance(report, _Reported):
@@ -159,6 +159,8 @@ def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
         return report.done()
     if not at_pickup and assignment.picked_up_at is None:
         return r.NOT_PICKED_UP
+    if not at_pickup and assignment.failed_at is not None and report.when > assignment.failed_at:
+        return r.ALREADY_RETURNING
     place = delivery.pickup if at_pickup else delivery.dropoff
     return report.done(e.DeliveryArrived(where=command.where, **report.fields(place)))
 

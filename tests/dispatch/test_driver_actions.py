@@ -155,6 +155,23 @@ ARRIVING = [
         then=[happens(e.DeliveryArrived, where="dropoff", happened_at=NOW - minutes(3))],
         afterwards=lambda w: job(w).arrived_dropoff_at == job(w).picked_up_at,
     ),
+    Case("not at the door on the way back", RETURNING, arrive("dropoff"), "already_returning"),
+    Case(
+        "also without a network", RETURNING, arrive("dropoff", at=NOW - seconds(30), sent_at=NOW), "already_returning"
+    ),
+    Case(
+        "but if they were there before, it is recorded late",
+        given=RETURNING,
+        command=arrive("dropoff", at=NOW - minutes(2), sent_at=NOW),
+        then=[happens(e.DeliveryArrived, where="dropoff", happened_at=NOW - minutes(2))],
+        afterwards=lambda w: job(w).arrived_dropoff_at == NOW - minutes(2),
+    ),
+    Case(
+        "said again on the way back is harmless",
+        a_job(picked_up_at=NOW - minutes(3), failed_at=NOW - minutes(1), arrived_dropoff_at=NOW - minutes(2)),
+        arrive("dropoff"),
+        [],
+    ),
     Case("arrived again is harmless", a_job(arrived_pickup_at=NOW), arrive(), []),
     Case("also once all is done", COMPLETED, arrive("dropoff"), []),
     Case(

@@ -156,6 +156,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/failed", back)).status_code == 200
     await refuse(dan.client, "POST", job + "failed", "already_returning", REASON, **ids)
     await refuse(alice, "POST", admin + "failed", "already_returning", REASON, **ids)
+    await refuse(dan.client, "POST", job + "arrived", "already_returning", {"where": "dropoff"}, **ids)
     cancelled = await alice.post(f"/deliveries/{delivery['id']}/cancel", json=REASON | {"force": True})
     assert cancelled.status_code == 200
     await refuse(alice, "POST", order + "/restore", "already_picked_up", **ids)

@@ -201,6 +201,7 @@ async def check_pin(request: Call, driver_id: CallingDriver, assignment_id: Path
     r.ASSIGNMENT_NOT_ACTIVE,
     r.ACTION_ID_USED,
     r.NOT_PICKED_UP,
+    r.ALREADY_RETURNING,
 )
 async def arrive(
     request: Call, driver_id: ReportingDriver, assignment_id: PathId, _: s.ReportQuery, said: s.Arrival
