@@ -46,7 +46,7 @@ class Wait:
     `since` is when it began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers
     lost to a race, with the time until which they are left out. `cannot_be_held`: its hold has ended, but was not
     `ended_early` because no driver was there; or the rules refused to hold it. `planned`: it was in a plan of all of
-    its zone. `moved`: it is held, and its pickup was changed since the last plan. `polled`: it was found in the
+    its zone. `moved`: it is held, and its pickup is elsewhere since the last plan. `polled`: it was found in the
     database. `unstored_until`: a driver whose position was not stored yet is asked again then.
     """
 
@@ -157,7 +157,7 @@ class Backlog:
                     self.offered[offer.driver_id] = delivery
                 elif delivery.status == "READY" and delivery.held_until is not None:
                     wait = self.held[delivery.id] = Wait(delivery, now, self._clock)
-                    wait.moved = held is not None and (held.moved or held.delivery.pickup != delivery.pickup)
+                    wait.moved = held is not None and (held.moved or _is_elsewhere(held.delivery, delivery))
                 continue
             known = self.waits.get(delivery.id)
             if known is not None and known.polled and not polled and known.delivery.version == delivery.version:
@@ -282,6 +282,11 @@ class Backlog:
             columns.remove(delivery_id)
             if not len(columns):
                 del self.pickups[wait.delivery.zone]
+
+
+def _is_elsewhere(before: Delivery, after: Delivery) -> bool:
+    """Whether the pickup is at another place, not only with another contact."""
+    return (before.pickup.lat, before.pickup.lon) != (after.pickup.lat, after.pickup.lon)
 
 
 def age(wait: Wait) -> float:

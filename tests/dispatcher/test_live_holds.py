@@ -132,6 +132,28 @@ async def test_a_hold_moves_only_if_its_driver_must_leave_sooner(dispatch: Dispa
     assert await slack_seconds(dispatch, delivery_id) == pytest.approx(3 * 187.2 + 120, abs=1)
 
 
+async def test_another_contact_or_note_at_the_pickup_does_not_move_the_hold(
+    dispatch: Dispatch, order: tuple[str, str]
+) -> None:
+    """Its driver came nearer, so it would move to a later time."""
+    delivery_id, dan = order
+    before = await held_until(dispatch, delivery_id)
+    await dispatch.put(dan, NORTH, EAST)
+
+    async def is_seen() -> bool:
+        place = dispatch.node.matcher.fleet.nearby.place(dan)
+        return place is not None and place[0] == NORTH
+
+    await until(is_seen)
+    version = await dispatch.one("SELECT version FROM deliveries WHERE id = $1", delivery_id)
+    same = Place(NORTH, EAST, phone="555-0199", notes="back door")
+    await dispatch.done(c.ChangeDelivery(delivery_id, version, new_id(), SHOP, pickup=same))
+    other = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, other))
+    assert await held_until(dispatch, delivery_id) == before
+    assert (await dispatch.events(delivery_id))[-1] == "delivery.changed"
+
+
 async def test_a_hold_that_ends_soon_goes_on_if_its_driver_need_not_leave_yet(
     dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
