@@ -278,18 +278,14 @@ class Positions:
 
     async def _store_some(self, driver_ids: list[str]) -> None:
         rows = [(driver_id, self._latest[driver_id]) for driver_id in driver_ids if driver_id in self._latest]
-        self._unstored.difference_update(driver_ids)
-        if not rows:
-            return
-        try:
+        if rows:
             written = [_row(driver_id, seen, self._zones.get(driver_id)) for driver_id, seen in rows]
             for driver_id, zone in await write_positions(self._pool, written):
                 self.rezoned(driver_id, zone)
-        except BaseException:
-            self._unstored.update(driver_id for driver_id, _ in rows)
-            raise
         for driver_id, seen in rows:
             self._stored_at[driver_id] = seen.at
+            if self._latest.get(driver_id) is seen:  # else they moved meanwhile
+                self._unstored.discard(driver_id)
 
 
 def _row(driver_id: str, seen: Seen, zone: str | None) -> PositionRow:

@@ -203,6 +203,39 @@ async def test_drivers_who_only_call_are_forgotten_an_hour_after_their_last_posi
         assert remembered(here) == known
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["stored", "fails"])
+async def test_a_driver_who_leaves_while_their_position_is_stored_is_stored_and_then_forgotten(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setattr("server.sockets.positions.TO_REDIS_SECONDS", 3600)
+    started = await node()
+    here, dan = started.app.state.node, await a_driver(started)
+    there = await asyncpg.connect(here.settings.database_url)
+    try:
+        async with there.transaction():
+            await there.execute("LOCK TABLE driver_positions IN SHARE MODE")
+            here.positions.moved(dan, **HERE)
+            storing = asyncio.create_task(here.positions.store())
+
+            async def one_waits() -> bool:
+                return bool(await there.fetchval(WAITING))
+
+            await until(one_waits)
+            here.positions.forget(dan)
+            if fails:
+                storing.cancel()
+                await asyncio.wait([storing])
+        await asyncio.wait([storing])
+        await here.positions.store()
+        assert await there.fetchval(STORED, dan, HERE["lat"], HERE["lon"]) == 1
+    finally:
+        await there.close()
+    in_an_hour = here.clock.seconds() + 3_700
+    monkeypatch.setattr(here.clock, "seconds", lambda: in_an_hour)
+    here.positions.forget_silent()
+    assert remembered(here) == set()
+
+
 async def test_a_node_forgets_calls_that_are_too_old_to_matter(
     node: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
