@@ -48,6 +48,10 @@ RECORDED_AT_ONCE: Final = 200
 SPACING_SECONDS: Final = 0.02
 PLANNED_SECONDS: Final = 10.0
 """How long plans are kept, which may have been made when the tables were smaller."""
+KEPT_SECONDS: Final = 2.0
+"""How long a message may wait in memory. What waits longer is read again before it is sent: a customer in it may have
+been erased.
+"""
 LATE_SECONDS: Final = 5.0
 """So long after a message was written, its transaction has ended: later no message appears in the queue before those
 that were read. A message whose commit takes longer is found when the queue is read from its start.
@@ -80,12 +84,15 @@ class Outage(Struct):
 
 
 class MessageGroup:
-    """Messages of one webhook and key, sent one after the other; due since `at`, the database's time."""
+    """Messages of one webhook and key, sent one after the other; due since `at`, the database's time, and read at
+    `read_at`, on the loop's clock.
+    """
 
-    __slots__ = ("at", "ended", "messages", "unrecorded")
+    __slots__ = ("at", "ended", "messages", "read_at", "unrecorded")
 
-    def __init__(self, at: datetime, messages: list[DueMessage]) -> None:
+    def __init__(self, at: datetime, messages: list[DueMessage], read_at: float) -> None:
         self.at = at
+        self.read_at = read_at
         self.messages = messages
         self.unrecorded = 0
         self.ended = False
@@ -256,7 +263,7 @@ class Outbox:
                 held.reached = _reached(held, claimed, full=full)
             held.until = asked_at + claimed.seconds
             for at, messages in claimed.groups:
-                group = held.groups[messages[0].key] = MessageGroup(at, messages)
+                group = held.groups[messages[0].key] = MessageGroup(at, messages, answered)
                 held.waiting.append(group)
             for _ in range(min(PER_WEBHOOK - held.senders, len(held.waiting))):
                 held.senders += 1
@@ -305,6 +312,9 @@ class Outbox:
         try:
             for place, message in enumerate(group.messages):
                 if place and not self._may_send(webhook_id, line):
+                    return
+                if asyncio.get_running_loop().time() > group.read_at + KEPT_SECONDS:
+                    self._calls.wake()
                     return
                 at = self._now()
                 body = with_root(webhook_body(message), self._root())

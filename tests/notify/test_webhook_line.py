@@ -232,6 +232,31 @@ async def test_a_receiver_that_takes_long_has_little_of_its_line_in_memory(
     assert in_order(receiver.heard)
 
 
+async def test_what_waited_for_a_slow_receiver_is_read_again_before_it_is_sent(
+    database: Database, receiver: Receiver
+) -> None:
+    """Its customer may have been erased meanwhile. It is sent once, in order."""
+    receiver.hold = asyncio.Event()
+    webhook_id = await a_line(database, receiver, keys=2 * PER_WEBHOOK, each=2)
+    async with running(database) as outbox:
+        await until(lambda: receiver.waiting == PER_WEBHOOK)
+        for number, instead in ((1, 7), (0, 5)):
+            await database.pool.execute(
+                "UPDATE webhook_deliveries SET body = replace(body, $1, $2)",
+                f'"number":{number}',
+                f'"number":{instead}',
+            )
+        for group in outbox._lines[webhook_id].groups.values():
+            group.read_at -= 60
+        receiver.hold.set()
+        receiver.hold = None
+        await until(all_sent(database))
+    said = Counter(heard.message["number"] for heard in receiver.heard)
+    assert said == {0: PER_WEBHOOK, 5: PER_WEBHOOK, 7: 2 * PER_WEBHOOK}, "what was under way alone is as it was"
+    assert len(receiver.heard) == len({heard.id for heard in receiver.heard})
+    assert in_order(receiver.heard)
+
+
 async def test_what_comes_behind_messages_that_are_under_way_is_not_left_behind(database: Database) -> None:
     """However long they take: nobody reads the line from its start any more."""
     async with listening() as receiver:
