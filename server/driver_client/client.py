@@ -46,7 +46,8 @@ class Dismissed(Exception):
 class DriverClient:
     """One driver's connection, `run` as a task. `token` is asked anew for every handshake and every call.
 
-    `heard` gets every message once it is folded into `mirror`, and those missed while away before the `hello`. A
+    `heard` gets every message once it is folded into `mirror`, and those missed while away before the `hello`. If a
+    number is missing, it connects again, and gets what was missing; a number that came before is ignored. A
     connection that is silent for `heartbeat_seconds` (the server's by default) is asked with a `ping`, and given up
     after twice as long.
     """
@@ -124,15 +125,23 @@ class DriverClient:
         return True
 
     def _take(self, frame: m.Frame) -> None:
+        """Take a message; if one before it is missing, connect again, which brings it."""
+        message = self._fold(frame)
+        if self.mirror.behind and self._connection is not None:
+            self._connection.cut()
+        if message is not None:
+            self._heard(message)
+
+    def _fold(self, frame: m.Frame) -> m.ToDriver | None:
+        """The message, if it is one to hear."""
         try:
             message = m.understand(frame)
         except msgspec.ValidationError:
-            self.mirror.gaps += 1
-            return
+            self.mirror.miss(frame)
+            return None
         match message:
             case None:
                 self.mirror.pass_over(frame)
-                return
             case m.Hello():
                 assert self._connection is not None
                 self.connects += 1
@@ -148,12 +157,12 @@ class DriverClient:
                 | m.AvailabilityChanged()
                 | m.MessageWritten()
             ):
-                self.mirror.fold(message)
+                return message if self.mirror.fold(message) else None
             case m.Goodbye():
                 self._come_back_in = message.reconnect_after_ms / 1000
             case _:
                 pass
-        self._heard(message)
+        return message
 
     @property
     def away_seconds(self) -> float:

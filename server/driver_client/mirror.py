@@ -8,7 +8,8 @@ from server.driver_client import messages as m
 class Mirror:
     """Open offers, active assignments, the run, the availability and the unseen messages of one driver.
 
-    `gaps` counts numbers that were skipped or came twice: by the contract, never.
+    `gaps` counts numbers that were skipped or came twice: by the contract, never. After a skipped one the mirror is
+    `behind`: only another connection's `hello` brings what is missing, and until then nothing is folded.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class Mirror:
         self.run: list[m.RunStop] = []
         self.messages: dict[str, m.Written] = {}
         self.gaps = 0
+        self.behind = False
 
     def greet(self, hello: m.Hello, last_seq: int | None) -> list[m.Streamed]:
         """Take over the snapshot; what was missed since `last_seq`, if that was asked for, in order."""
@@ -30,6 +32,7 @@ class Mirror:
         self.driver_id = hello.driver.id
         self.session = hello.session
         self.seq = hello.seq
+        self.behind = False
         self.availability = hello.driver.availability
         self.offers = {offer.id: offer for offer in hello.offers}
         self.run = hello.run or []
@@ -50,14 +53,27 @@ class Mirror:
         """A message of a newer server, of a kind that is not known here: only its number counts, if it has one."""
         seq = frame.get("seq")
         if isinstance(seq, int):
-            self._count(seq)
+            self._is_next(seq)
 
-    def _count(self, seq: int) -> None:
-        self.gaps += self.seq is None or seq != self.seq + 1
-        self.seq = seq
+    def miss(self, frame: m.Frame) -> None:
+        """A message that cannot be read: what it said is missing, if it has a number."""
+        self.gaps += 1
+        self.behind |= "seq" in frame and frame.get("type") != "hello"
 
-    def fold(self, message: m.Streamed) -> None:
-        self._count(message.seq)
+    def _is_next(self, seq: int) -> bool:
+        if self.behind:
+            return False
+        if self.seq is not None and seq == self.seq + 1:
+            self.seq = seq
+            return True
+        self.gaps += 1
+        self.behind = self.seq is None or seq > self.seq
+        return False
+
+    def fold(self, message: m.Streamed) -> bool:
+        """Whether it was folded: it is the next one."""
+        if not self._is_next(message.seq):
+            return False
         match message:
             case m.OfferMade():
                 self.offers[message.offer.id] = message.offer
@@ -74,3 +90,4 @@ class Mirror:
                 self.messages[message.message.id] = message.message
             case m.AvailabilityChanged():
                 self.availability = message.availability
+        return True

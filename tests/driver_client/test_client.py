@@ -83,6 +83,26 @@ async def test_an_offer_is_taken_and_carried_out(shop: Shop) -> None:
     assert None not in delivered["arrivedAt"].values()
 
 
+async def test_a_client_that_misses_a_message_connects_again_and_gets_it(shop: Shop) -> None:
+    heard: list[m.ToDriver] = []
+    _, client = await shop.a_client(heard.append)
+    async with running(client):
+        client.tell(here())
+        assert client.mirror.seq is not None
+        missing = client.mirror.seq
+        client.mirror.seq -= 1  # as if the last message had never come
+        await an_order(shop)
+        await until(lambda: client.mirror.offers)
+        assert (client.connects, client.mirror.gaps, client.mirror.behind) == (2, 1, False)
+        numbers = [message.seq for message in heard if isinstance(message, m.Streamed)]
+        assert numbers[0] == missing
+        assert numbers == list(range(missing, client.mirror.seq + 1))
+        client.tell(here())
+        await client.ask(m.Accept(offer_id=next(iter(client.mirror.offers))))
+        await until(lambda: client.mirror.assignments)
+        assert (client.connects, client.mirror.gaps) == (2, 1)
+
+
 async def test_what_fails_is_brought_back(shop: Shop) -> None:
     _, client = await shop.a_client()
     async with running(client):

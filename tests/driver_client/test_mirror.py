@@ -84,10 +84,36 @@ def test_a_run_comes_and_goes(mirror: Mirror) -> None:
     assert len(mirror.run) == 1
 
 
-def test_a_number_skipped_or_doubled_is_a_gap(mirror: Mirror) -> None:
-    mirror.fold(a_message("availability", seq=7, availability="paused"))
-    mirror.fold(a_message("availability", seq=7, availability="paused"))
-    assert mirror.gaps == 2
+def test_after_a_skipped_number_nothing_is_folded_until_a_snapshot(mirror: Mirror) -> None:
+    assert not mirror.fold(a_message("availability", seq=7, availability="paused"))
+    assert not mirror.fold(a_message("availability", seq=6, availability="offline"))
+    assert (mirror.gaps, mirror.behind, mirror.seq, mirror.availability) == (1, True, 5, "available")
+    mirror.greet(a_hello(seq=8, resync=True), 5)
+    assert mirror.fold(a_message("availability", seq=9, availability="paused"))
+    assert (mirror.behind, mirror.seq, mirror.availability) == (False, 9, "paused")
+
+
+def test_a_number_that_came_before_is_a_gap_and_ignored(mirror: Mirror) -> None:
+    mirror.fold(a_message("availability", seq=6, availability="paused"))
+    assert not mirror.fold(a_message("availability", seq=6, availability="offline"))
+    assert (mirror.gaps, mirror.behind, mirror.seq, mirror.availability) == (1, False, 6, "paused")
+
+
+@pytest.mark.parametrize(
+    ("frame", "behind"),
+    [
+        ({"type": "offer", "seq": 6, "offer": "?"}, True),
+        ({"type": "goodbye", "reconnectAfterMs": "?"}, False),
+        ({"type": "hello", "seq": "?"}, False),
+    ],
+    ids=["numbered", "not numbered", "a hello"],
+)
+def test_a_message_that_nobody_can_read_is_missing_if_it_has_a_number(frame: dict[str, Any], behind: bool) -> None:
+    """Of a `hello` the next one would be the same, so that is no reason to connect again."""
+    client = DriverClient("http://127.0.0.1:9", token)
+    client.mirror.greet(a_hello(seq=5), None)
+    client._take(frame)
+    assert (client.mirror.gaps, client.mirror.behind, client.mirror.seq) == (1, behind, 5)
 
 
 def test_a_message_of_a_newer_server_is_no_gap() -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from server.driver_client.client import DriverClient
+from server.driver_client.client import DriverClient, Heard
 from server.simulate.access import Access
 from server.simulate.api import Api
 from server.web.access.tokens import mint_token
@@ -42,10 +42,10 @@ class Shop:
         self.api = api
         self.access = access
 
-    async def a_client(self) -> tuple[str, DriverClient]:
+    async def a_client(self, heard: Heard = lambda _: None) -> tuple[str, DriverClient]:
         """A new driver, and their app, not yet running."""
         driver_id = await self.api.register_driver(name="Dan", externalRef="dan")
-        return driver_id, DriverClient(self.url, self.token_of(driver_id), http=self.api.http)
+        return driver_id, DriverClient(self.url, self.token_of(driver_id), heard, http=self.api.http)
 
     def token_of(self, driver_id: str) -> Callable[[], Awaitable[str]]:
         return lambda: self.access.driver(self.api, driver_id)
