@@ -57,11 +57,11 @@ class Person(Struct, frozen=True):
 _PERSON: Final = columns_for(Person, User)
 
 
-async def insert_person(db: Queries, name: str, role: PersonRole, password_hash: str) -> str | None:
-    """Create a user; returns the id, or None if the name is taken, without regard to case."""
+async def insert_person(db: Queries, name: str, role: PersonRole, password_hash: str) -> Person | None:
+    """Create a user and return them; None if the name is taken, without regard to case."""
     person = User(id=new_id(), name=name, password_hash=password_hash, role=role, created_at=NOW)
-    row = await ask_one(db, User.insert(person).on_conflict(action="DO NOTHING").returning(User.id))
-    return None if row is None else str(row[0])
+    row = await ask_one(db, User.insert(person).on_conflict(action="DO NOTHING").returning(*_PERSON))
+    return None if row is None else Person(*row)
 
 
 async def is_anybody(db: Queries) -> bool:

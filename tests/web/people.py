@@ -16,7 +16,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 async def add(node: Node, name: str, role: PersonRole) -> str:
     """A person with the usual password; their id."""
-    return await add_person(node.app.state.node.database.pool, name, role, PASSWORD)
+    return (await add_person(node.app.state.node.database.pool, name, role, PASSWORD)).id
 
 
 class Browser:

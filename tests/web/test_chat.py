@@ -1,10 +1,13 @@
 """Messages between dispatch and drivers: over HTTP, on the socket, on the board."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from server.dispatch.commands import Command, SendMessage
+from server.dispatch.refusals import TRY_AGAIN
 from server.ids import new_id
 from server.web.api.chat import TOGETHER
 from tests.driver_app import driver_app
@@ -149,6 +152,36 @@ async def test_a_message_to_many_goes_out_in_parts(site: Site) -> None:
     assert sent.json() == {"sent": many, "refused": 0}
     pool = site.node.app.state.node.database.pool
     assert await pool.fetchval("SELECT count(DISTINCT driver_id) FROM chat_messages") == many
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_message_to_all_that_some_got_is_no_error(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """Sent again, those would get it twice."""
+    monkeypatch.setattr("server.web.api.chat.TOGETHER", 1)
+    drivers = [await site.driver(f"Dan {n}", at_work=True) for n in range(3)]
+    executor = site.node.app.state.node.executor
+    submit, asked = executor.submit, []
+
+    def away(command: Command) -> Any:
+        if not isinstance(command, SendMessage):
+            return submit(command)
+        asked.append(command)
+        if len(asked) <= before:
+            return submit(command)
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(TRY_AGAIN)
+        return answer
+
+    monkeypatch.setattr(executor, "submit", away)
+    sent = await site.alice.post("/admin/messages", json={"text": "Ice on the roads"})
+    if before:
+        assert (sent.status_code, sent.json()) == (200, {"sent": 1, "refused": 2})
+    else:
+        problem(sent, 503, "try_again")
+    assert sum([len(await chat_of(site, driver)) for driver in drivers]) == before
+    assert len(asked) == before + 1, "it does not go on"
 
 
 async def test_a_driver_who_sees_nothing_gets_no_more_than_fifty(site: Site, problem: Check) -> None:

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
 
 from server.contract.views import instant
 from server.ids import new_id
+from server.store.query import DatabaseAway
 from server.web.http.paging import cursor_of
 from tests.conftest import SECRET
 from tests.driver_app import driver_app
@@ -369,3 +371,21 @@ async def test_blanks_around_a_text_do_not_count_for_drivers_either(site: Site) 
     assert (driver["name"], driver["zone"], driver["externalRef"]) == ("Dan", "north", "d-1")
     changed = await site.ada.patch(f"/drivers/{driver['id']}", json={"name": " Dora\n", "vehicle": " bike "})
     assert (changed.json()["name"], changed.json()["vehicle"]) == ("Dora", "bike")
+
+
+async def test_what_is_done_is_not_answered_try_again_when_the_devices_cannot_be_counted(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dan = await site.driver()
+
+    async def away(*_: Any) -> Any:
+        raise DatabaseAway("for the test")
+
+    monkeypatch.setattr("server.web.api.drivers.count_devices", away)
+    problem(await site.shop.get(f"/drivers/{dan.id}"), 503, "try_again")
+    renamed = await site.shop.patch(f"/drivers/{dan.id}", json={"name": "Daniel"})
+    assert (renamed.status_code, renamed.json()["name"]) == (200, "Daniel")
+    assert "deviceCount" not in renamed.json()
+    assert (await site.ada.delete(f"/drivers/{dan.id}")).status_code == 204
+    back = await site.ada.post(f"/drivers/{dan.id}/reactivate")
+    assert (back.status_code, back.json()["active"]) == (200, True)

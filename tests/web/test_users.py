@@ -1,9 +1,12 @@
 """People managed by the API and on their screen, by admins only."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from server.store.query import DatabaseAway
+from server.store.typed import ask_one
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, PASSWORD, Browser, add, logged_in
 
@@ -165,3 +168,20 @@ async def test_others_are_sent_away_with_a_screen(site: Site) -> None:
         if path != "/nowhere/now":
             assert (sent.status_code, "Nothing can be sent to this page" in sent.text) == (405, True), path
             assert "GET" in sent.headers["allow"].split(", ")
+
+
+async def test_a_new_user_is_no_error_when_nothing_can_be_read_after(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent again, the name would be taken."""
+    asked: list[object] = []
+
+    async def away(db: Any, query: Any) -> Any:
+        asked.append(query)
+        if len(asked) > 1:
+            raise DatabaseAway("for the test")
+        return await ask_one(db, query)
+
+    monkeypatch.setattr("server.store.users.ask_one", away)
+    made = await site.ada.post("/admin/users", json={"name": "Olga", "role": "ops", "password": "correct horse"})
+    assert (made.status_code, made.json()["name"], made.json()["lastLoginAt"]) == (201, "Olga", None)

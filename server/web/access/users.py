@@ -82,8 +82,8 @@ def random_password() -> str:
     return "-".join(secrets.token_hex(3) for _ in range(5))
 
 
-async def add_person(db: Queries, name: str, role: PersonRole, password: str) -> str:
-    """Create a user and return their id. Raises NameTaken, NameUnfit, PasswordUnfit or DatabaseAway."""
+async def add_person(db: Queries, name: str, role: PersonRole, password: str) -> Person:
+    """Create a user and return them. Raises NameTaken, NameUnfit, PasswordUnfit or DatabaseAway."""
     name = fit_name(name)
     check_password(password)
     made = await insert_person(db, name, role, await hash_password(password))

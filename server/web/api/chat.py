@@ -55,27 +55,32 @@ async def list_messages(request: Call, driver_id: PathId, query: s.PageQuery) ->
 
 @endpoint(
     "POST /admin/messages",
-    "Send a message to all drivers on shift, in a zone if given. `refused` counts those with 50 unseen ones.",
+    "Send a message to all drivers on shift, in a zone if given. `refused` counts those who did not get it, as with 50"
+    " unseen ones.",
     OPS,
 )
 async def send_to_all(request: Call, new: s.NewMessageToAll) -> a.SentToAll:
-    """In parts, so that accepts and pickups do not wait for all of it. If the node stops meanwhile, some drivers do not
-    get it.
+    """In parts, so that accepts and pickups do not wait for all of it. If the node or the database stops meanwhile,
+    some drivers do not get it; an error would say that nobody did.
     """
     node = node_of(request)
     drivers = await ids_at_work(pool_of(request), await zone_of_query(node, UNSET if new.zone is None else new.zone))
-    refusals = 0
+    sent, failure = 0, None
     for start in range(0, len(drivers), TOGETHER):
         part = [
             node.executor.submit(c.SendMessage(driver_id, new_id(), new.text.strip(), request.user.actor))
             for driver_id in drivers[start : start + TOGETHER]
         ]
         for done in await asyncio.gather(*part):
-            if isinstance(done, Refusal):
-                if done.code not in (r.TOO_MANY_UNSEEN.code, r.DRIVER_DEACTIVATED.code):
-                    raise refused(done)
-                refusals += 1
-    return a.SentToAll(len(drivers) - refusals, refusals)
+            if not isinstance(done, Refusal):
+                sent += 1
+            elif done.code not in (r.TOO_MANY_UNSEEN.code, r.DRIVER_DEACTIVATED.code):
+                failure = done
+        if failure is not None:
+            break
+    if failure is not None and not sent:
+        raise refused(failure)
+    return a.SentToAll(sent, len(drivers) - sent)
 
 
 @endpoint(

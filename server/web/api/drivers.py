@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from server.contract.commit import Answer
 from server.contract.views import DriverView, driver_view, instant
@@ -15,6 +15,7 @@ from server.dispatch.names import with_ascii_digits
 from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
+from server.store.query import DatabaseAway
 from server.store.reads.drivers import driver_exists, find_drivers, read_driver
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_VIEWERS, VIEWERS
 from server.web.access.tokens import mint_token
@@ -66,7 +67,18 @@ async def shown(node: Node, driver: Driver) -> DriverView:
     return _view(node, driver, counts.get(driver.id, 0))
 
 
-def _view(node: Node, driver: Driver, device_count: int) -> DriverView:
+async def _as_they_are_now(request: Call, done: Answer) -> DriverView:
+    """The view of a driver who was just changed. It has no number of devices if that cannot be read: `try_again` would
+    say that nothing was done.
+    """
+    assert done.driver is not None
+    try:
+        return await shown(node_of(request), done.driver)
+    except DatabaseAway:
+        return _view(node_of(request), done.driver, UNSET)
+
+
+def _view(node: Node, driver: Driver, device_count: int | UnsetType) -> DriverView:
     """Uses the position in this process's memory if it is newer."""
     heard = node.positions.latest(driver.id)
     if heard is not None and (driver.position is None or heard.at > driver.position.at):
@@ -155,9 +167,7 @@ async def make_token(request: Call, driver_id: PathId, wanted: MayBeMissing[s.To
     r.HAS_ACTIVE_WORK,
 )
 async def change_driver(request: Call, driver_id: PathId, new: s.ChangedDriver) -> DriverView:
-    done = await patch_driver(request, driver_id, new)
-    assert done.driver is not None
-    return await shown(node_of(request), done.driver)
+    return await _as_they_are_now(request, await patch_driver(request, driver_id, new))
 
 
 async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> Answer:
@@ -185,6 +195,4 @@ async def deactivate_driver(request: Call, driver_id: PathId) -> None:
 
 @endpoint("POST /drivers/{driver_id}/reactivate", "Reactivate a driver.", ADMIN)
 async def reactivate_driver(request: Call, driver_id: PathId, _: MayBeMissing[s.EmptyBody]) -> DriverView:
-    done = await submit(request, c.ReactivateDriver(driver_id, request.user.actor))
-    assert done.driver is not None
-    return await shown(node_of(request), done.driver)
+    return await _as_they_are_now(request, await submit(request, c.ReactivateDriver(driver_id, request.user.actor)))

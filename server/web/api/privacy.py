@@ -32,8 +32,8 @@ async def erase_by_phone(request: Call, given: s.Erasure) -> tuple[Erased, int]:
     node = node_of(request)
     with database_errors():
         erased = await erase_person(node.database, given.phone, request.user.actor.id)
+        actor = request.user.actor
+        log.info("erase_requested", rows=dict(erased.rows), later=erased.later, actor=actor.type, actorId=actor.id)
         await remove_now(node.database.pool, node.object_store)
         left = (await count_objects(node.database.pool, 0)).overdue
-    actor = request.user.actor
-    log.info("erase_requested", rows=dict(erased.rows), later=erased.later, actor=actor.type, actorId=actor.id)
     return erased, left

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.dispatch.names import INVISIBLE
 from server.store.query import database_errors
-from server.store.users import Person, PersonRole, find_person, list_people
+from server.store.users import Person, PersonRole, list_people
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.users import (
     NAME_LENGTHS,
@@ -104,11 +104,9 @@ async def made(request: Call, name: str, role: PersonRole, password: str) -> Per
     pool = pool_of(request)
     try:
         with database_errors():
-            person_id = await add_person(pool, name, role, password)
-            person = await find_person(pool, person_id)
+            person = await add_person(pool, name, role, password)
     except PersonRefused as refused:
         raise as_problem(refused) from None
-    assert person is not None
     log.info("user_added", name=person.name, role=role, by=request.user.subject)
     return person
 
