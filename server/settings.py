@@ -38,7 +38,7 @@ P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC
 
 ON_SCREEN: Final = (
     "company_name", "dispatch_phone", "time_zone", "public_url", "map_tiles", "map_attribution",
-    "report_at", "report_recipients",
+    "report_at", "report_recipients", "report_csv",
 )  # fmt: skip
 """The settings that admins can change on the screens *Set up* and *Day report*, unless the environment or a file sets
 them.
@@ -157,6 +157,10 @@ class Settings(BaseModel):
     """
     report_recipients: str = ""
     """The mail addresses that get it, separated by commas."""
+    report_csv: Annotated[Literal["", "semicolon", "comma"], BeforeValidator(_lower)] = ""
+    """The form of the CSV files in these mails: semicolons and decimal commas, or commas and decimal points. Empty:
+    that of the country of `time_zone`.
+    """
     smtp_url: str = Field("", repr=False)
     """The server that takes mails, such as smtp://user:password@mail.example:587 or smtps://mail.example:465. With smtp
     it must offer STARTTLS, unless `?tls=off` follows.

@@ -5,6 +5,7 @@ from email.message import EmailMessage
 from typing import Final
 
 from server.board.constant_texts import TextFolder
+from server.board.csv_forms import CHOICES, csv_form_in
 from server.board.formats import day_and_clock, money, percent, seconds, span
 from server.contract.day_report import DayReport, DayTally
 from server.contract.day_report_files import FILES, report_file
@@ -27,8 +28,9 @@ def report_mail(templates: TextFolder, settings: Settings, report: DayReport) ->
     mail.set_content("\n".join(_lines(words, report, settings.time_zone, link)))
     html = templates.get_template("mail/day_report.html").render(report=report, link=link, subject=subject)
     mail.add_alternative(html, subtype="html")
+    form = CHOICES.get(settings.report_csv) or csv_form_in(settings.time_zone)
     for table in FILES:
-        name, data = report_file(report, table)
+        name, data = report_file(report, table, form)
         mail.add_attachment(data, maintype="text", subtype="csv", filename=name)
     return mail
 

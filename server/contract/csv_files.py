@@ -6,27 +6,40 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from msgspec import Struct
+
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a text begins that a spreadsheet takes for a formula."""
 
 Cell = str | int | float | bool | None
 
 
-def csv_of(rows: Iterable[Sequence[Cell]]) -> bytes:
+class CsvForm(Struct, frozen=True):
+    """What is between two cells, and between whole units and decimals."""
+
+    delimiter: str
+    decimal: str
+
+
+COMMAS: Final = CsvForm(",", ".")
+SEMICOLONS: Final = CsvForm(";", ",")
+
+
+def csv_of(rows: Iterable[Sequence[Cell]], form: CsvForm = COMMAS) -> bytes:
     """The rows as a file in UTF-8 that begins with the mark by which Excel knows UTF-8."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, delimiter=form.delimiter)
     for row in rows:
-        writer.writerow([_written(cell) for cell in row])
+        writer.writerow([_written(cell, form.decimal) for cell in row])
     return text.getvalue().encode("utf-8-sig")
 
 
-def _written(cell: Cell) -> Cell:
+def _written(cell: Cell, decimal: str) -> Cell:
     """Floats to four digits; a text that a spreadsheet would run begins with an apostrophe."""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float):
-        return round(cell, 4)
+        return str(round(cell, 4)).replace(".", decimal)
     if isinstance(cell, str) and is_formula(cell):
         return f"'{cell}"
     return cell

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from server.contract.csv_files import Cell, csv_of
+from server.contract.csv_files import Cell, CsvForm, csv_of
 from server.contract.day_report import DayReport, DayTally, DriverDay
 from server.dispatch.money import EXPONENTS
 
@@ -15,9 +15,9 @@ TALLY: Final = (
 )  # fmt: skip
 
 
-def report_file(report: DayReport, table: str) -> tuple[str, bytes]:
+def report_file(report: DayReport, table: str, form: CsvForm) -> tuple[str, bytes]:
     """The name and the bytes of the file of a table of `FILES`."""
-    return f"callboard-{report.since.date().isoformat()}-{table}.csv", csv_of(FILES[table](report))
+    return f"callboard-{report.since.date().isoformat()}-{table}.csv", csv_of(FILES[table](report), form)
 
 
 def _cells(tally: DayTally) -> tuple[Cell, ...]:

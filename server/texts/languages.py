@@ -23,16 +23,18 @@ def customers_language(accepted: str, chosen: str) -> str:
 
 
 def _preferred(accepted: str) -> str | None:
-    return next((tag for tag in _by_preference(accepted) if tag in LANGUAGES), None)
+    languages = (tag.partition("-")[0] for tag in tags_by_preference(accepted))
+    return next((language for language in languages if language in LANGUAGES), None)
 
 
-def _by_preference(accepted: str) -> list[str]:
+def tags_by_preference(accepted: str) -> list[str]:
+    """The languages that a browser accepts, in lower case with their regions, the best first."""
     weighted = []
     for part in accepted.split(","):
         tag, _, parameter = part.partition(";")
         quality = _quality(parameter.strip())
         if quality > 0:
-            weighted.append((quality, tag.strip().lower().partition("-")[0]))
+            weighted.append((quality, tag.strip().lower()))
     return [tag for _, tag in sorted(weighted, key=lambda pair: -pair[0])]
 
 

@@ -225,6 +225,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /account": READERS,
     "POST /account/password": READERS,
     "POST /account/sessions": READERS,
+    "POST /account/csv": READERS,
     "GET /users": ADMIN,
     "POST /users": ADMIN,
     "GET /users/{}": ADMIN,

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from server.contract.views import instant
-from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, shoot
+from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, check_in_both_themes, shoot
 from tests.conftest import StartNode
 from tests.geocoder import serving_places
 from tests.spreadsheets import excel
@@ -16,6 +16,36 @@ from tests.web.conftest import DROPOFF, Site
 EVENING = datetime(2026, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+async def test_a_file_is_written_as_the_browsers_language_writes_lists(site: Site, people: People) -> None:
+    await site.delivery(sellerOrderId="A-1", tipCents=720)
+    vic = await people(site.node, "Vic", "viewer", locale="de-DE")
+    page = await vic.open("/orders")
+
+    async def tip() -> str:
+        async with page.expect_download() as download:
+            await page.get_by_role("link", name="Save as CSV").click()
+        text = (await (await download.value).path()).read_text(encoding="utf-8-sig")
+        [found] = [part for part in (";7,2;", ",7.2,") if part in text]
+        return found
+
+    assert await tip() == ";7,2;"
+    await page.get_by_role("link", name="Change how CSV files are written").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("radio", name="As the language of the browser")).to_be_checked()
+    await page.get_by_role("radio", name="As the language of the browser").focus()
+    await page.keyboard.press("ArrowUp")
+    await expect(page.get_by_role("radio", name="Commas and decimal points")).to_be_checked()
+    await check_in_both_themes(page, "account", "account-csv", full_page=True)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_have_text("Saved. It applies in this browser.")
+    await page.goto(f"{vic.url}/orders")
+    await expect(page.get_by_text("CSV files have commas and decimal points.")).to_be_visible()
+    await check_in_both_themes(page, "orders", "orders-csv", full_page=True)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await check_in_both_themes(page, "orders", "orders-csv-phone", full_page=True)
+    assert await tip() == ",7.2,"
 
 
 async def test_an_order_is_found_from_any_screen_by_keyboard(site: Site, people: People) -> None:

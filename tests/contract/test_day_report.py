@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from server.contract.csv_files import COMMAS, SEMICOLONS
 from server.contract.day_report import DayOrder, DayStay, day_report
 from server.contract.day_report_files import report_file
 
@@ -54,8 +55,10 @@ def test_every_order_counts_once_and_the_parts_add_up() -> None:
     assert [(hour, tally.orders) for hour, tally in report.hours] == [(13, 6), (14, 1)], "hours of the organisation"
     (dan,) = report.drivers
     assert (dan.name, dan.tally.delivered, dan.tally.failed, dan.pay) == ("Dan", 3, 2, {"EUR": 900, "USD": 600})
-    _, *lines = report_file(report, "drivers")[1].decode("utf-8-sig").splitlines()
+    _, *lines = report_file(report, "drivers", COMMAS)[1].decode("utf-8-sig").splitlines()
     assert lines == ["Dan,0.0,3,2,1,2,9.0,EUR", "Dan,,,,,,6.0,USD"], "columns add up"
+    _, *lines = report_file(report, "drivers", SEMICOLONS)[1].decode("utf-8-sig").splitlines()
+    assert lines == ["Dan;0,0;3;2;1;2;9,0;EUR", "Dan;;;;;;6,0;USD"]
 
 
 def test_a_wait_begins_with_the_search_and_not_with_the_hold() -> None:

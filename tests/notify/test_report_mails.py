@@ -162,7 +162,9 @@ async def test_an_admin_sets_who_gets_it_and_sends_a_test(node: StartNode) -> No
             assert fields["report_recipients"].split("\r")[0] in refused.text
         refused = await ada.send("/report/mail/test")
         assert refused.status_code == 422
-        saved = await ada.send("/report/mail", report_recipients=f"{ADA}\r\n{BOSS}", report_at="06:30")
+        saved = await ada.send(
+            "/report/mail", report_recipients=f"{ADA}\r\n{BOSS}", report_at="06:30", report_csv="semicolon"
+        )
         assert saved.status_code == 303
         assert (await ada.send("/report/mail/test")).headers["location"] == "/report/mail"
         assert "Sent to 2 recipients." in (await ada.see("/report/mail")).text
@@ -174,10 +176,11 @@ async def test_an_admin_sets_who_gets_it_and_sends_a_test(node: StartNode) -> No
 
 
 async def test_the_environment_says_who_gets_it(node: StartNode) -> None:
-    site = Site(await node(report_recipients=ADA, report_at="06:00"))
+    site = Site(await node(report_recipients=ADA, report_at="06:00", report_csv="comma"))
     ada = await logged_in(site, "Ada", "admin")
     page = (await ada.see("/report/mail")).text
     assert "CALLBOARD_REPORT_RECIPIENTS of the server’s settings is in force." in page
+    assert "CALLBOARD_REPORT_CSV of the server’s settings is in force." in page
     assert "No server takes mails yet." in page
     assert (await ada.send("/report/mail", report_recipients=BOSS, report_at="07:00")).status_code == 422
     assert site.node.app.state.node.settings.recipients == (ADA,)
@@ -208,6 +211,18 @@ def test_the_mail_has_the_report_as_text_and_html_and_its_tables() -> None:
     assert [*files] == [f"callboard-2026-02-01-{table}.csv" for table in ("stores", "drivers", "hours")]
     assert "'=Sushi" in files["callboard-2026-02-01-stores.csv"]
     assert max(len(line) for line in mail.as_bytes().splitlines()) <= 998
+    for written, changes in (
+        ("Dan Ünal,3.0,1,", {}),
+        ("Dan Ünal;3,0;1;", {"time_zone": "Europe/Berlin"}),
+        ("Dan Ünal;3.0;1;", {"time_zone": "Europe/Zurich"}),
+        ("Dan Ünal,3.0,1,", {"time_zone": "Europe/Berlin", "report_csv": "comma"}),
+        ("Dan Ünal;3,0;1;", {"report_csv": "Semicolon"}),
+    ):
+        mail = report_mail(environment("UTC"), settings.with_changes(**changes), report)
+        files = {str(part.get_filename()): part.get_payload(decode=True) for part in mail.iter_attachments()}
+        drivers = files["callboard-2026-02-01-drivers.csv"]
+        assert isinstance(drivers, bytes)
+        assert written in drivers.decode("utf-8-sig"), changes
 
 
 async def test_tls_needs_a_certificate_of_a_known_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import structlog
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 
+from server.board.csv_forms import CHOICES
 from server.store.query import DatabaseAway, database_errors
 from server.texts.speech import later, said
 from server.web.access.guards import VIEWERS
@@ -31,6 +32,7 @@ from server.web.http.caller import Call
 from server.web.http.current_node import pool_of
 from server.web.http.errors import FORBIDDEN, Problem, not_found, too_many
 from server.web.http.forms import Form, read_form
+from server.web.screens.downloads import browsers_csv, choice_kept, csv_choice
 from server.web.screens.login import browser_of, logged_in_headers
 from server.web.screens.shell import LOGIN, flash, is_from_here, page, see_other, sessions_of
 
@@ -81,6 +83,15 @@ async def end_session(request: Call) -> ASGIResponse:
         raise not_found()
     log.info("session_ended", name=session.name)
     return see_other(ACCOUNT, flash(request, "good", said("That browser is logged out.")))
+
+
+@post(f"{ACCOUNT}/csv", guards=[VIEWERS], status_code=200, opt={FORM: True})
+async def choose_csv(request: Call) -> ASGIResponse:
+    """How CSV files are written in this browser: a name of CHOICES, or nothing for that of its language."""
+    form = await read_form(request, Form)
+    choice = form.text("csv") if form.text("csv") in CHOICES else ""
+    kept, said_then = choice_kept(request, choice), flash(request, "good", said("Saved. It applies in this browser."))
+    return see_other(ACCOUNT, [*kept.items(), *said_then.items()])
 
 
 @get(PASSWORD_FORM)
@@ -179,6 +190,8 @@ async def _account(
         sessions=[(key_of(one.token_hash), one, one.token_hash == own) for one in found],
         shortest=PASSWORD_LENGTHS[0],
         problem=problem,
+        csv_choice=csv_choice(request),
+        by_language=browsers_csv(request),
     )
 
 

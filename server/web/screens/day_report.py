@@ -17,7 +17,8 @@ from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import not_found
-from server.web.screens.shell import NO_STORE, page
+from server.web.screens.downloads import csv_file, csv_form
+from server.web.screens.shell import page
 
 ONE_DAY: Final = timedelta(days=1)
 EARLIEST: Final = date(2000, 1, 1)
@@ -56,6 +57,7 @@ async def report_screen(request: Call) -> ASGIResponse:
         today=today,
         before=day - ONE_DAY,
         after=day + ONE_DAY if day < today else None,
+        csv=csv_form(request),
     )
 
 
@@ -66,6 +68,4 @@ async def report_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     if table not in FILES or f"{dot}{ending}" != ".csv":
         raise not_found()
     _, _, _, report = await _read(request)
-    file_name, data = file_of(report, table)
-    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="{file_name}"'}
-    return ASGIResponse(body=data, headers=headers, media_type="text/csv")
+    return csv_file(*file_of(report, table, csv_form(request)))

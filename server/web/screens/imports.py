@@ -10,7 +10,6 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.contract.csv_files import csv_of
 from server.dispatch.names import name_key
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import counted, later, said
@@ -24,6 +23,7 @@ from server.web.api.imports import QUERY, Imported, imported_deliveries, importe
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import FieldError, Problem
+from server.web.screens.downloads import table_file
 from server.web.screens.driver_list import DRIVERS
 from server.web.screens.form_words import field_of, plain_words
 from server.web.screens.orders import ORDERS
@@ -120,8 +120,7 @@ def _required(request: Call, what: str) -> tuple[str, ...]:
 
 
 def _empty(request: Call, what: str) -> ASGIResponse:
-    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="callboard-{what}.csv"'}
-    return ASGIResponse(body=csv_of([COLUMNS[what]]), headers=headers, media_type="text/csv")
+    return table_file(request, f"callboard-{what}.csv", [COLUMNS[what]])
 
 
 def _results(request: Call, what: str, found: Imported) -> ASGIResponse:

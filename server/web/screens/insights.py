@@ -14,7 +14,7 @@ from litestar.response.base import ASGIResponse
 
 from server.board.formats import clock
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
-from server.contract.csv_files import Cell, csv_of
+from server.contract.csv_files import Cell
 from server.contract.views import instant
 from server.contract.words import REASONS, words
 from server.node import Node
@@ -28,6 +28,7 @@ from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import not_found
 from server.web.http.forms import address_text
+from server.web.screens.downloads import csv_form, table_file
 from server.web.screens.estimate_errors import STAGES, BothStages, estimate_errors
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
@@ -39,7 +40,7 @@ from server.web.screens.insights_numbers import (
     insights_of,
     last_moment,
 )
-from server.web.screens.shell import NO_STORE, page
+from server.web.screens.shell import page
 
 KEPT_SECONDS: Final = 10.0
 KEPT_LIMIT: Final = 50
@@ -106,6 +107,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
         zones=zones,
         timeouts=found.timeouts(node.policies.current.offer_timeout_seconds),
         reasons=[(said(words(REASONS, reason)), count) for reason, count in found.reasons],
+        csv=csv_form(request),
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,
@@ -227,5 +229,4 @@ async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     reader: InsightsReader = request.app.state.insights
     found = await reader.read(node, window, zone)
     rows = FILES[name](found, node.policies.current.offer_timeout_seconds)
-    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="callboard-{window.key}-{name}"'}
-    return ASGIResponse(body=csv_of(rows), headers=headers, media_type="text/csv")
+    return table_file(request, f"callboard-{window.key}-{name}", rows)

@@ -28,6 +28,7 @@ from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid, address_text
+from server.web.screens.downloads import csv_form
 from server.web.screens.live_lists import acted, address, refused_here
 from server.web.screens.shell import page
 
@@ -75,6 +76,7 @@ async def orders(request: Call) -> ASGIResponse:
         is_slow=bool(chosen["q"]) and not await has_index_of_words(pool),
         file=address(f"{ORDERS}/file.csv", **given) if shown else None,
         file_rows=FILE_ROWS,
+        csv=csv_form(request),
         older=address(ORDERS, **given, at=shown[-1].id) if len(found) > PAGE else None,
         newest=address(ORDERS, **given) if at is not None else None,
     )

@@ -8,7 +8,7 @@ from litestar import get
 from litestar.response.base import ASGIResponse
 
 from server.board.formats import in_zone
-from server.contract.csv_files import Cell, csv_of
+from server.contract.csv_files import Cell
 from server.contract.words import FAILURES, REASONS, STATUSES, words
 from server.dispatch.model import Delivery
 from server.dispatch.money import EXPONENTS
@@ -19,9 +19,9 @@ from server.texts.speech import later, said
 from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
+from server.web.screens.downloads import table_file
 from server.web.screens.order_form import TEXTS as LABELS
 from server.web.screens.orders import FILE_ROWS, ORDERS, chosen_filters, last_drivers, wanted_of
-from server.web.screens.shell import NO_STORE
 
 FILE_PAGE: Final = 500
 """Orders that are read at once."""
@@ -56,8 +56,7 @@ async def orders_file(request: Call) -> ASGIResponse:
             node_of(request).database.pool, [delivery.id for delivery in some if delivery.status == "CANCELLED"]
         )
         rows += [_row(delivery, drivers, cancelled, zone) for delivery in some]
-    headers = {**NO_STORE, "Content-Disposition": 'attachment; filename="callboard-orders.csv"'}
-    return ASGIResponse(body=csv_of(rows), headers=headers, media_type="text/csv")
+    return table_file(request, "callboard-orders.csv", rows)
 
 
 async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:

@@ -9,6 +9,7 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 from pydantic import ValidationError
 
+from server.board.csv_forms import csv_form_in
 from server.ids import new_id
 from server.node import Node
 from server.notify.report_mails import AT_ONCE
@@ -24,7 +25,7 @@ from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.shell import flash, page, see_other
 
 PATH: Final = "/report/mail"
-FIELDS: Final = ("report_recipients", "report_at")
+FIELDS: Final = ("report_recipients", "report_at", "report_csv")
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +113,7 @@ def _mistake(field: str) -> str:
     texts = {
         "report_recipients": said("Write mail addresses, one on each line, 20 at most."),
         "report_at": said("Choose the time at which the report is sent."),
+        "report_csv": said("Choose the form of the CSV files."),
     }
     return texts[field]
 
@@ -121,7 +123,8 @@ async def _screen(
 ) -> ASGIResponse:
     node = node_of(request)
     settings = node.settings
-    values = {"report_recipients": "\n".join(settings.recipients), "report_at": settings.report_at} | (typed or {})
+    values = {"report_recipients": "\n".join(settings.recipients), "report_at": settings.report_at}
+    values |= {"report_csv": settings.report_csv} | (typed or {})
     return await page(
         request,
         "report_mail.html",
@@ -132,6 +135,7 @@ async def _screen(
         open_fields={name: _is_open(node, name) for name in FIELDS},
         fields=values,
         problem=problem,
+        usual=csv_form_in(settings.time_zone),
         recipients=settings.recipients,
         mails=await shown_report_mails(node.database.pool),
     )
