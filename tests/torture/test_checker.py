@@ -389,6 +389,15 @@ def test_what_is_replayed_is_right_without_the_customers_of_jobs_that_have_ended
     assert not streams.streams(evidence).broken
 
 
+def test_a_job_ends_with_the_first_message_that_says_so() -> None:
+    """A photo that comes later brings another one."""
+    statuses = ["ACTIVE", "COMPLETED", "COMPLETED"]
+    rows = [
+        {"type": "assignment", "seq": seq, "assignment": {"id": "a", "status": one}} for seq, one in enumerate(statuses)
+    ]
+    assert streams.ends(rows) == {"a": 1}
+
+
 def test_what_a_fault_held_up_is_not_forgotten() -> None:
     """Pie waits 20 s too long, and for all but the last of them the database was away."""
     evidence = an_evening()

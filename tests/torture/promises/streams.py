@@ -73,15 +73,15 @@ def _sockets(
         driver_id = first["driver"]["id"]
         verdict.must(driver_id in drivers, f"{where}: hello to {driver_id}, who is not there")
         rows = stored.get(driver_id, [])
-        ends = _ends(rows)
-        _hello(verdict, where, first, asked.get(socket), rows, ends)
+        ended = ends(rows)
+        _hello(verdict, where, first, asked.get(socket), rows, ended)
         last = first["seq"]
         for message in messages[1:]:
             verdict.must(message.get("type") != "hello", f"{where}: hello again")
             if message.get("type") in STREAMED:
                 verdict.must(message["seq"] == last + 1, f"{where}: {message['seq']} after {last}")
                 last = message["seq"]
-                _same(verdict, where, message, _said_of(message, rows, ends))
+                _same(verdict, where, message, _said_of(message, rows, ended))
 
 
 def _hello(
@@ -90,7 +90,7 @@ def _hello(
     hello: dict[str, Any],
     last_seq: int | None,
     rows: list[dict[str, Any]],
-    ends: dict[str, int],
+    ended: dict[str, int],
 ) -> None:
     seq, missed = hello["seq"], hello["missed"]
     numbers = [message.get("seq") for message in missed]
@@ -104,7 +104,7 @@ def _hello(
             f"{where}: missed {_brief(numbers)} between {last_seq} and {seq}",
         )
     for message in missed:
-        _same(verdict, where, message, _said_of(message, rows, ends, seq)[-1:])
+        _same(verdict, where, message, _said_of(message, rows, ended, seq)[-1:])
     verdict.must(seq <= len(rows), f"{where}: hello.seq {seq} of {len(rows)} rows")
     offers, assignments, run, availability = _folded(rows[:seq])
     verdict.must(
@@ -147,14 +147,17 @@ def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, 
     return offers, assignments, run, availability
 
 
-def _ends(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The number of the message with which each assignment ended."""
-    shown = [(row["seq"], row["assignment"]) for row in rows if row["type"] == "assignment"]
-    return {assignment["id"]: seq for seq, assignment in shown if assignment["status"] != "ACTIVE"}
+def ends(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """The number of the message with which each assignment ended. A photo may come after it."""
+    found: dict[str, int] = {}
+    for row in rows:
+        if row["type"] == "assignment" and row["assignment"]["status"] != "ACTIVE":
+            found.setdefault(row["assignment"]["id"], row["seq"])
+    return found
 
 
 def _said_of(
-    message: dict[str, Any], rows: list[dict[str, Any]], ends: dict[str, int], until: float = inf
+    message: dict[str, Any], rows: list[dict[str, Any]], ended: dict[str, int], until: float = inf
 ) -> list[dict[str, Any]]:
     """What the row of a message may read like, the last way if it is read from the database at the number `until`: of
     a job that has ended without the customer.
@@ -163,7 +166,7 @@ def _said_of(
     if not 1 <= seq <= len(rows):
         return []
     row = _timeless(rows[seq - 1])
-    if row["type"] != "assignment" or not seq < ends.get(row["assignment"]["id"], 0) <= until:
+    if row["type"] != "assignment" or not seq < ended.get(row["assignment"]["id"], 0) <= until:
         return [row]
     shown = row["assignment"]
     bare = {name: held for name, held in shown.items() if name not in WHILE_ACTIVE}
