@@ -4,7 +4,7 @@ import asyncio
 import io
 import zipfile
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from server.store.imports import LOCK, UNLOCK
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, value_of
 from tests import spreadsheets as sheets
 from tests.conftest import StartNode
+from tests.waiting import until
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import parse
 from tests.web.people import logged_in
@@ -235,15 +236,27 @@ async def test_a_title_above_the_headings_is_named(site: Site, problem: Check) -
     assert second == {"field": "Our drivers in May", "message": "is an unknown column"}
 
 
+SOON = timedelta(milliseconds=50)
+ASKED = "SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND query = $1 AND pid <> $2"
+"""When somebody else asked for the lock last."""
+
+
 async def test_imports_of_drivers_wait_for_each_other(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than a statement may wait for a lock."""
-    monkeypatch.setitem(READING, "lock_timeout", "50ms")
+    """Longer than a statement may wait for a lock: the second one asks for it again and again."""
+    monkeypatch.setitem(READING, "lock_timeout", f"{SOON // timedelta(milliseconds=1)}ms")
     site = Site(await node())
     pool = site.node.app.state.node.database.pool
+    asked: set[datetime] = set()
     async with pool.acquire() as connection:
         assert await connection.fetchval(LOCK)
         running = asyncio.create_task(imported(site, "drivers", "name\nDan\n"))
-        await asyncio.sleep(0.5)
+
+        async def asked_again() -> bool:
+            if at := await site.node.change(ASKED, LOCK, connection.get_server_pid()):
+                asked.add(at)
+            return running.done() or (len(asked) > 1 and max(asked) - min(asked) > SOON)
+
+        await until(asked_again)
         assert not running.done()
         assert (await site.alice.get("/drivers")).json()["items"] == []
         await connection.execute(UNLOCK)
