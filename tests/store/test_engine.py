@@ -17,7 +17,7 @@ from server.store.tables import User
 from tests.conftest import short_folder
 from tests.open_database import open_database
 from tests.relay import slow_to_hang_up
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -96,11 +96,13 @@ async def test_the_write_path_gives_up_soon(database: Database) -> None:
 
 
 async def test_what_somebody_set_for_the_database_does_not_count(database_url: str) -> None:
-    """Isolation that the rules do not bear, limits that end idle connections, or a migration half way."""
+    """Isolation that the rules do not bear, limits that end idle connections, or a migration half way. Minutes, since
+    they hold until the connection has set its own.
+    """
     names = ("default_transaction_isolation", "idle_session_timeout", "statement_timeout", "lock_timeout")
     connection = await asyncpg.connect(database_url)
     name = await connection.fetchval("SELECT current_database()")
-    for setting, value in zip(names, ("serializable", "1s", "1ms", "1ms"), strict=True):
+    for setting, value in zip(names, ("serializable", "1min", "1min", "1min"), strict=True):
         await connection.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
     await connection.close()
     database = Database(database_url)
@@ -114,10 +116,11 @@ async def test_what_somebody_set_for_the_database_does_not_count(database_url: s
 
 
 async def test_a_missing_connection_is_an_error_in_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "ACQUIRE_SECONDS", 0.1)
     async with database.pool.acquire(), database.pool.acquire():
-        with pytest.raises(TimeoutError):
-            await database.pool.fetchval("SELECT 1")
+        with monkeypatch.context() as soon:
+            soon.setattr(engine_module, "ACQUIRE_SECONDS", 0.1)
+            with pytest.raises(TimeoutError):
+                await database.pool.fetchval("SELECT 1")
     assert await works(database)
 
 
@@ -196,7 +199,7 @@ async def test_closing_does_not_wait_for_a_client_that_stays(
     database = Database(database_url)
     await database.open()
     await database.pool.acquire()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await database.close()
         await database.close()
 

@@ -54,8 +54,9 @@ WHERE schemaname = 'public'"""
 
 @pytest.fixture
 async def writing(database_url: str) -> AsyncIterator[Any]:
-    """A connection of the write path."""
+    """A connection of the write path, with time for many rows on a busy machine."""
     connection = await Database(database_url).connect_for_writing()
+    await connection.execute("SET statement_timeout = 0")
     yield connection
     await connection.close()
 
