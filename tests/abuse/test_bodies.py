@@ -14,13 +14,14 @@ from msgspec import Struct
 from server.ids import new_id
 from server.process import connection_limits
 from server.process.connection_limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT, MESSAGE_LIMIT_BYTES, PIPELINE_LIMIT
+from server.store import engine
 from server.web.api.bodies import BODY_LIMIT_BYTES
 from server.web.api.endpoint import Described
 from server.web.api.routes import API
 from server.web.api.zones import SHAPE_BODY_BYTES
 from server.web.http.every_route import handlers_in
 from tests.abuse.conftest import Answer, Wire, ask, handlers, request, wire
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, logged_in
 
@@ -409,7 +410,7 @@ async def test_a_slow_client_is_disconnected(unharmed: Site, monkeypatch: pytest
 
 async def test_who_got_an_answer_has_no_longer_to_finish(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that nobody wants, and what is no beginning of another request, keep no connection open."""
-    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 3.0)
     unharmed.node.server.config.timeout_keep_alive = 1
 
     async def over(start: bytes, drip: bytes) -> int:
@@ -440,7 +441,9 @@ async def test_a_request_that_is_answered_slowly_is_not_the_clients_fault(
     unharmed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only reading has a deadline: a stream may last, and so may an answer that takes its time."""
-    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 2.0)
+    monkeypatch.setitem(engine.READING, "lock_timeout", f"{PATIENCE:g}s")
+    unharmed.node.app.state.node.database.retire()
     async with locked(unharmed, "deliveries") as unlock, wire(unharmed.node) as connection:
         await connection.send(request("GET /deliveries", bearer(unharmed.vic)))
         slow = asyncio.create_task(connection.answer())

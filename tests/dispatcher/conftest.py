@@ -15,7 +15,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SHOP = Actor("service", "shop")
 ADA = Actor("admin", "ada")
@@ -107,6 +107,10 @@ class Dispatch:
         offer_id: str | None = await self.one("SELECT current_offer_id FROM deliveries WHERE id = $1", delivery_id)
         return offer_id
 
+    async def end_offer_soon(self, offer_id: str | None) -> None:
+        """Its deadline comes now, however long it took to get here."""
+        await self.execute("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
+
     async def reject(self, delivery_id: str) -> None:
         """The driver with the offer rejects it."""
         driver_id, offer_id = await self.offered_to(delivery_id), await self.open_offer(delivery_id)
@@ -145,7 +149,7 @@ async def dispatching(settings: Settings) -> AsyncIterator[Dispatch]:
     try:
         yield dispatch
     finally:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await node.drain()
             await node.stop()
 

@@ -54,13 +54,12 @@ async def test_an_offer_expires_once_at_its_deadline(
 
 async def test_a_received_offer_is_assigned_at_its_deadline(two: tuple[Dispatch, Dispatch]) -> None:
     dispatch, _ = two
-    await dispatch.set_policy(offer_timeout_seconds=1)
-    await until(lambda: two[1].node.policies.current.offer_timeout_seconds == 1)
     dan = await dispatch.a_driver()
     delivery_id = await dispatch.an_order()
     offer_id = await until(lambda: dispatch.open_offer(delivery_id))
     assert offer_id is not None
     await dispatch.done(c.ConfirmReceipt(offer_id, dan, by(dan)))
+    await dispatch.end_offer_soon(offer_id)
     await until(lambda: dispatch.one("SELECT count(*) FROM assignments WHERE source = 'auto_accepted'"))
     assert events_about(two, delivery_id=delivery_id)["delivery.assigned"] == 1
 
@@ -159,8 +158,8 @@ async def test_who_only_calls_lapses_when_the_calls_end(dispatch: Dispatch) -> N
     dan = new_id()
     await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
     await dispatch.node.seen(dan)
-    await until(lambda: _is_available(dispatch, dan, ("available", "first_seen")))
     await until(lambda: _is_available(dispatch, dan, ("offline", "connection_lost")))
+    assert events_about((dispatch,), driver_id=dan)["driver.availability_changed"] == 2, "first they were available"
 
 
 async def test_a_driver_who_was_never_seen_stays_so(dispatch: Dispatch) -> None:
@@ -192,18 +191,21 @@ async def test_the_sessions_of_a_dead_node_count_as_lost_since_it_died(two: tupl
     assert events_about(two, driver_id=dan)["driver.disconnected"] == 1
 
 
-async def test_a_deadline_that_moved_is_kept_at_its_new_time(dispatch: Dispatch) -> None:
+async def test_a_deadline_that_moved_is_kept_at_its_new_time(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.dispatcher.deadlines.AHEAD_SECONDS", 60.0)
     dan = await dispatch.a_driver()
     await dispatch.done(c.SetAvailability(dan, "on_break", "rest", ADA, duration_minutes=1))
     await dispatch.execute(
-        "UPDATE drivers SET availability_until = clock_timestamp() + interval '1500 ms' WHERE id = $1", dan
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '5 s' WHERE id = $1", dan
     )
     await until(lambda: ("break", dan) in dispatch.node.deadlines._dues)
     await dispatch.done(c.TakeBreak(dan, 30, by(dan)))
     dora = await dispatch.a_driver()
     await dispatch.done(c.TakeBreak(dora, 5, by(dora)))
     await dispatch.execute(
-        "UPDATE drivers SET availability_until = clock_timestamp() + interval '2 s' WHERE id = $1", dora
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '5 s' WHERE id = $1", dora
     )
     await until(lambda: _is_available(dispatch, dora, ("available", "break_expired")))
     assert (await availability(dispatch, dan))[0] == "on_break"
@@ -211,7 +213,7 @@ async def test_a_deadline_that_moved_is_kept_at_its_new_time(dispatch: Dispatch)
 
 async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> None:
     """The offer's delivery is locked by somebody else at the deadline, for longer than a command waits."""
-    await dispatch.set_policy(offer_timeout_seconds=1, expiry_policy="next_driver")
+    await dispatch.set_policy(expiry_policy="next_driver")
     await dispatch.a_driver()
     delivery_id = await dispatch.an_order()
     offer_id = await until(lambda: dispatch.open_offer(delivery_id))
@@ -219,6 +221,7 @@ async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> N
         transaction = blocker.transaction()
         await transaction.start()
         await blocker.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
+        await dispatch.end_offer_soon(offer_id)
         answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
         assert isinstance(answer, Refusal)
         await until(lambda: _resting(dispatch, offer_id or ""))

@@ -14,13 +14,13 @@ from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
 from server.store.reads.unassigned import read_waiting
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 NORTH, EAST = PICKUP
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-async def offered(dispatch: Dispatch, delivery_id: str, within: float = 60.0) -> str:
+async def offered(dispatch: Dispatch, delivery_id: str, within: float = PATIENCE) -> str:
     """The driver who has an offer of the delivery."""
     return await until(lambda: dispatch.offered_to(delivery_id), within) or ""
 
@@ -105,11 +105,13 @@ async def test_who_rejects_is_never_asked_again_and_the_next_is_at_once(dispatch
 
 
 async def test_who_let_it_expire_is_asked_again_after_the_cooldown(dispatch: Dispatch) -> None:
-    await dispatch.set_policy(offer_timeout_seconds=1, reoffer_cooldown_seconds=1, expiry_policy="next_driver")
+    await dispatch.set_policy(expiry_policy="next_driver")
     dan = await dispatch.a_driver()
     delivery_id = await dispatch.an_order()
     first = await until(lambda: dispatch.open_offer(delivery_id))
+    await dispatch.end_offer_soon(first)
     await until(lambda: _is(failure_of(dispatch, delivery_id), "all_excluded"))
+    await dispatch.set_policy(reoffer_cooldown_seconds=1)
     again = await until(lambda: dispatch.open_offer(delivery_id))
     assert again != first
     assert await dispatch.offered_to(delivery_id) == dan
@@ -167,7 +169,7 @@ async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_
 
 
 async def test_a_rush_is_paired_one_to_one(dispatch: Dispatch) -> None:
-    await dispatch.set_policy(match_window_ms=1000)
+    await dispatch.set_policy(match_window_ms=1000, offer_timeout_seconds=600)
     drivers = await asyncio.gather(*(dispatch.a_driver(NORTH + KM / 100 * i) for i in range(150)))
     orders = await asyncio.gather(*(dispatch.an_order(NORTH, EAST + KM / 100 * i) for i in range(150)))
     found = await until(lambda: _offers(dispatch, 150))

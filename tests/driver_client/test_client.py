@@ -17,7 +17,7 @@ from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed
 from tests.conftest import StartNode
 from tests.simulate.conftest import Shop, mint
-from tests.waiting import beside, until
+from tests.waiting import PATIENCE, beside, until
 
 HERE, THERE = {"lat": 52.52, "lon": 13.405}, {"lat": 52.53, "lon": 13.42}
 
@@ -255,7 +255,7 @@ async def test_a_quiet_connection_that_answers_is_kept(shop: Shop) -> None:
         if isinstance(message, m.Pong):
             pongs.append(message)
 
-    client = DriverClient(shop.url, shop.token_of(driver_id), hear, heartbeat_seconds=1.0)
+    client = DriverClient(shop.url, shop.token_of(driver_id), hear, heartbeat_seconds=2.0)
     async with running(client):
         await until(lambda: len(pongs) > 2)
         assert client.connects == 1
@@ -330,7 +330,7 @@ async def test_a_newer_connection_ends_the_older_for_good(shop: Shop) -> None:
     driver_id, client = await shop.a_client()
     newer = DriverClient(shop.url, shop.token_of(driver_id))
     older = asyncio.create_task(client.run())
-    await asyncio.wait_for(client.connected.wait(), 60)
+    await asyncio.wait_for(client.connected.wait(), PATIENCE)
     async with running(newer):
         await until(older.done)
         assert isinstance(older.exception(), Dismissed)
@@ -342,7 +342,7 @@ async def test_a_token_that_is_not_good_ends_it_for_good(shop: Shop) -> None:
         return "bad"
 
     with pytest.raises(Dismissed) as dismissed:
-        await asyncio.wait_for(DriverClient(shop.url, bad).run(), 60)
+        await asyncio.wait_for(DriverClient(shop.url, bad).run(), PATIENCE)
     assert dismissed.value.code == 4101
 
 

@@ -48,10 +48,11 @@ async def test_a_drivers_notice_is_sent_then_received(site: Site) -> None:
 
 async def test_a_drivers_notice_that_nobody_confirmed_has_failed_and_says_why(site: Site) -> None:
     policy = (await site.ada.get("/admin/policy")).json()
-    await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": 1, "expiryPolicy": "next_driver"})
-    await site.driver("Dan", at_work=True)
+    await site.ada.put("/admin/policy", json=policy | {"expiryPolicy": "next_driver"})
+    dan = await site.driver("Dan", at_work=True)
     await site.delivery()
     assert (await outcome(site, "pending", to="driver"))["channel"] is None
+    await site.end_offer_soon((await dan.offer())["id"])
     failed = await outcome(site, "failed", to="driver")
     assert failed["lastError"] == "no socket was open"
     assert failed["failedAt"]

@@ -12,7 +12,7 @@ from server.store.connections import Pool
 from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.conftest import SECRET, Node, StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 PICKUP: dict[str, Any] = {"lat": 52.52, "lon": 13.405, "address": "Torstr. 1"}
 DROPOFF = {"lat": 52.53, "lon": 13.41}
@@ -68,7 +68,7 @@ class Site:
         return self.anonymous({"Authorization": f"Bearer {token(role, subject)}"})
 
     def anonymous(self, headers: dict[str, str] | None = None) -> httpx2.AsyncClient:
-        client = httpx2.AsyncClient(base_url=self.node.url, headers=headers, timeout=60, verify=False)
+        client = httpx2.AsyncClient(base_url=self.node.url, headers=headers, timeout=PATIENCE, verify=False)
         self.clients.append(client)
         return client
 
@@ -111,6 +111,10 @@ class Site:
     async def _located(self, driver: Driver) -> Any:
         pool = self.node.app.state.node.database.pool
         return await pool.fetchval("SELECT at FROM driver_positions WHERE driver_id = $1", driver.id)
+
+    async def end_offer_soon(self, offer_id: str) -> None:
+        """Its deadline comes now, however long it took to get here."""
+        await self.node.change("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
 
     async def assignment(self, driver: Driver, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A delivery that this driver, at work and the only one, has accepted; and its assignment."""

@@ -98,19 +98,16 @@ async def test_numbers_of_nothing_divide_by_nothing(site: Site) -> None:
 
 
 async def test_the_numbers_count_answers_apart_from_silence(site: Site) -> None:
-    policy = (await site.vic.get("/admin/policy")).json()
-    await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": 1})
     dan = await site.driver(at_work=True)
     await site.delivery()
     silent = await dan.offer()
+    await site.end_offer_soon(silent["id"])
 
     async def over() -> Any:
         return (await site.vic.get("/admin/stats")).json()["expired"] == 1
 
     await until(over)
     assert (await dan.post(f"/offers/{silent['id']}/accept")).status_code == 409
-    policy = (await site.vic.get("/admin/policy")).json()
-    await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": 60})
     dora = await site.driver("Dora", at_work=True)
     offer = await dora.offer()
     await dora.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})
