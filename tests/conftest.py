@@ -23,12 +23,15 @@ import redis.asyncio
 from litestar import Litestar
 
 from server.embedded.servers import Embedded
+from server.geocoder import search
 from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen, uvicorn_config
 from server.settings import Settings
+from server.store import engine
 from server.store.engine import Database
 from tests.database_roles import connect_as_roles, divide
 from tests.open_database import administer, open_database
 from tests.receiver import Receiver, listening
+from tests.waiting import PATIENCE
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
@@ -376,3 +379,14 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
 def _quiet_asyncio() -> None:
     """Debug mode reports slow callbacks; on a busy machine they are no news."""
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a read, or the wait for one of the pool's few connections, may take longer than a node allows.
+    The tests of these limits set their own.
+    """
+    for limit in ("ACQUIRE_SECONDS", "COMMAND_SECONDS"):
+        monkeypatch.setattr(engine, limit, PATIENCE)
+    monkeypatch.setitem(engine.READING, "statement_timeout", f"{PATIENCE:g}s")
+    monkeypatch.setattr(search, "TIMEOUT_SECONDS", PATIENCE)

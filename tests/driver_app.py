@@ -11,6 +11,7 @@ import jwt
 from server.driver_client.connection import Connection, Likes
 from server.driver_client.messages import Frame
 from tests.conftest import SECRET
+from tests.waiting import PATIENCE
 
 
 def token(role: str, subject: str, *, seconds: float = 3600, secret: str = SECRET) -> str:
@@ -30,7 +31,7 @@ class DriverApp(Connection):
     def closed(self) -> int | None:
         return self.close_code if self.ended.is_set() else None
 
-    async def hear(self, wanted: str | Likes, within: float = 60.0) -> Frame:
+    async def hear(self, wanted: str | Likes, within: float = PATIENCE) -> Frame:
         """The first message, past ones included, that is of this type or that the function likes."""
         likes: Likes = (lambda m: m["type"] == wanted) if isinstance(wanted, str) else wanted
         for message in self.heard:
@@ -42,7 +43,7 @@ class DriverApp(Connection):
         except ConnectionError:
             raise AssertionError(f"closed with {self.closed} before {wanted} was heard: {self.heard}") from None
 
-    async def until_closed(self, within: float = 60.0) -> int | None:
+    async def until_closed(self, within: float = PATIENCE) -> int | None:
         """Wait until the server closes the socket; its close code."""
         try:
             async with asyncio.timeout(within):

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.waiting import until
-
-START_SECONDS = 60.0
+from tests.waiting import PATIENCE, until
 
 
 class Process:
@@ -66,7 +64,7 @@ class Process:
     def workers(self) -> list[psutil.Process]:
         return self.children("spawn_main")
 
-    async def ended(self, within: float = START_SECONDS) -> int:
+    async def ended(self, within: float = PATIENCE) -> int:
         """Its exit code, once it has ended by itself or on request."""
         if self._popen.stdin is not None and not self._popen.stdin.closed:
             self._popen.stdin.close()
@@ -74,14 +72,14 @@ class Process:
         assert self.code is not None
         return self.code
 
-    async def end(self, number: int = signal.SIGTERM, within: float = START_SECONDS) -> int:
+    async def end(self, number: int = signal.SIGTERM, within: float = PATIENCE) -> int:
         """Tell it to end; its exit code."""
         self.kill(number)
         return await self.ended(within)
 
     async def ready(self) -> str:
         """The address it says it is ready at."""
-        await until(lambda: "ready: http" in self.err or self.code is not None, within=START_SECONDS)
+        await until(lambda: "ready: http" in self.err or self.code is not None, within=PATIENCE)
         assert self.code is None, f"ended with {self.code}: {self.err}{self.out}"
         return next(word for word in self.err.split("ready: ")[1].split() if word.startswith("http"))
 
@@ -96,7 +94,7 @@ class Process:
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
-                self._popen.wait(60)
+                self._popen.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()

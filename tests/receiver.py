@@ -10,7 +10,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 class Heard:
@@ -107,7 +107,7 @@ class Receiver:
         """The status for this request."""
         return self.answers.pop(0) if self.answers else self.status
 
-    async def messages(self, count: int, within: float = 60.0) -> list[Heard]:
+    async def messages(self, count: int, within: float = PATIENCE) -> list[Heard]:
         """The first so many requests, once they have come."""
         await until(lambda: len(self.heard) >= count, within=within)
         return self.heard[:count]

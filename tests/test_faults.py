@@ -27,7 +27,7 @@ from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, sho
 from tests.driver_app import driver_app, token
 from tests.own_servers import OwnServers
 from tests.sockets.test_live_sockets import a_driver, an_order, call, ready, until_driver
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def one_cycle(poster: Node, app: Any, **order: Any) -> None:
 
 
 async def health(node: Node) -> Any:
-    async with httpx2.AsyncClient(base_url=node.url) as client:
+    async with httpx2.AsyncClient(base_url=node.url, timeout=PATIENCE) as client:
         answer = await client.get("/health/ready")
         return answer.status_code, answer.json()
 
@@ -183,7 +183,7 @@ async def test_a_lapsed_driver_comes_back_as_they_were(node: StartNode) -> None:
 
 async def test_a_service_token_is_no_driver(node: StartNode) -> None:
     here = await node()
-    async with httpx2.AsyncClient(base_url=here.url) as client:
+    async with httpx2.AsyncClient(base_url=here.url, timeout=PATIENCE) as client:
         dan = await a_driver(here)
         headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
         answer = await client.post(f"/drivers/{dan}/availability/pause", headers=headers)
@@ -210,7 +210,7 @@ async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
 async def test_requests_that_wait_when_a_node_stops_get_try_again(node: StartNode) -> None:
     here = await node()
     executor = here.app.state.node.executor
-    async with httpx2.AsyncClient(base_url=here.url, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=here.url, timeout=PATIENCE) as client:
         holder = await asyncpg.connect(here.settings.database_url)
         try:
             await holder.execute("BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
@@ -234,7 +234,7 @@ async def test_a_node_stops_at_a_signal_and_not_at_its_next_tick(
 ) -> None:
     monkeypatch.setattr(uvicorn_server, "TICK_SECONDS", 3600.0)
     here = await node()
-    async with httpx2.AsyncClient(base_url=here.url, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=here.url, timeout=PATIENCE) as client:
         assert (await client.get("/health/live")).status_code == 200
         here.server.handle_exit(signal.SIGTERM, None)
         await here.stopped()

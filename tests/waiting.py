@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
+PATIENCE = 120.0
+"""Seconds. Only what never comes takes so long: a machine with much else to do may need a minute to start a node."""
 
 
 @overload
-async def until(condition: Callable[[], Awaitable[T | None]], within: float = 60.0, every: float = 0.01) -> T: ...
+async def until(condition: Callable[[], Awaitable[T | None]], within: float = PATIENCE, every: float = 0.01) -> T: ...
 @overload
-async def until(condition: Callable[[], T | None], within: float = 60.0, every: float = 0.01) -> T: ...
-async def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.01) -> Any:
+async def until(condition: Callable[[], T | None], within: float = PATIENCE, every: float = 0.01) -> T: ...
+async def until(condition: Callable[[], Any], within: float = PATIENCE, every: float = 0.01) -> Any:
     """Ask until the answer is true and return it. Fails after `within` seconds, naming the condition.
 
     How long it took is no part of a test: a busy machine may be slow.

@@ -12,14 +12,13 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from tests.conftest import Node, StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Site, problem
 
 __all__ = ["problem"]
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
 THOROUGHNESS = int(os.environ.get("THOROUGHNESS", "1"))
 """How many times as many examples as in the suite are tried: `make abuse`."""
 

@@ -13,6 +13,7 @@ from server.web.access import login_limits
 from server.web.screens.shell import local_path
 from tests.abuse.conftest import THOROUGHNESS, ask, handlers, request
 from tests.conftest import StartNode
+from tests.waiting import PATIENCE
 from tests.web.conftest import Check, Site, token
 from tests.web.people import HTML, PASSWORD, Browser, add, json_login, logged_in
 
@@ -128,12 +129,16 @@ async def test_a_socket_from_another_sites_page_has_no_token(site: Site) -> None
     dan = await site.driver()
     for origin in (EVIL, "null", site.node.url):
         headers = {"Origin": origin, "Cookie": f"callboard={ada.cookie}"}
-        connection = await websockets.connect(f"{site.node.ws_url}/ws/driver", additional_headers=headers)
+        connection = await websockets.connect(
+            f"{site.node.ws_url}/ws/driver", additional_headers=headers, open_timeout=PATIENCE
+        )
         with pytest.raises(websockets.ConnectionClosed):
             await connection.recv()
         assert connection.close_code == 4101
     offered: Any = ["callboard.v1", f"bearer.{token('driver', dan.id)}"]
-    async with websockets.connect(f"{site.node.ws_url}/ws/driver", subprotocols=offered) as connection:
+    async with websockets.connect(
+        f"{site.node.ws_url}/ws/driver", subprotocols=offered, open_timeout=PATIENCE
+    ) as connection:
         assert connection.subprotocol == "callboard.v1", "the token is not said back"
 
 

@@ -14,6 +14,7 @@ import websockets
 from server.ids import new_id
 from tests.abuse.conftest import handlers, some
 from tests.conftest import SECRET
+from tests.waiting import PATIENCE
 from tests.web.conftest import Check, Driver, Site, token
 from tests.web.people import Browser, logged_in
 
@@ -461,7 +462,9 @@ async def test_the_socket_takes_a_drivers_token_and_nothing_else(site: Site) -> 
     }
     for query in ("", f"?token={good}", f"?access_token={good}&bearer={good}"):
         for why, headers in bad.items() if not query else [("in the address", {})]:
-            connection = await websockets.connect(f"{site.node.ws_url}/ws/driver{query}", additional_headers=headers)
+            connection = await websockets.connect(
+                f"{site.node.ws_url}/ws/driver{query}", additional_headers=headers, open_timeout=PATIENCE
+            )
             with pytest.raises(websockets.ConnectionClosed):
                 await connection.recv()
             assert connection.close_code == 4101, why

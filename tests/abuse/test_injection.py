@@ -17,7 +17,7 @@ from server.web.http import assets
 from server.web.http.paging import cursor_of
 from tests.abuse.conftest import ask, handlers, request, some
 from tests.driver_app import driver_app
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import Element, parse
 from tests.web.people import HTML, Browser, logged_in
@@ -133,7 +133,7 @@ async def test_text_stays_text_in_what_the_board_is_sent(site: Site) -> None:
     assert lists.status_code < 500
     harmless("/board/rows", lists.text, wrapped=True)
     token = await ada.csrf_token("/board")
-    async with ada.client.stream("GET", "/board/stream", timeout=60) as stream:
+    async with ada.client.stream("GET", "/board/stream", timeout=PATIENCE) as stream:
         lines = stream.aiter_lines()
         heard: list[str] = []
 

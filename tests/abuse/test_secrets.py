@@ -19,7 +19,7 @@ from tests.abuse.conftest import ask, request
 from tests.cli.conftest import Call, Run, call, done, environment, external, run, run_bare
 from tests.conftest import Servers
 from tests.process import Process
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import DROPOFF, PICKUP
 
 __all__ = ["call", "environment", "external", "run", "run_bare"]
@@ -72,7 +72,7 @@ async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first
         token, _ = mint_token(node_secret, role, subject, 3600)
         return kept.keep(f"the token of {role}", token)
 
-    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
 
         async def call(method: str, path: str, *, shows: bool = False, **more: Any) -> httpx2.Response:
             answer = await client.request(method, path, **more)
@@ -140,13 +140,13 @@ async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first
 
     ws = url.replace("http", "ws") + "/ws/driver"
     offered: Any = ["callboard.v1", f"bearer.{bearer}"]
-    async with websockets.connect(ws, subprotocols=offered) as connection:
+    async with websockets.connect(ws, subprotocols=offered, open_timeout=PATIENCE) as connection:
         kept.hear("the first message of a socket", str(await connection.recv()))
         await connection.send(json.dumps({"type": "ping", "token": kept.new("a token in a message")}))
         kept.hear("the error of a socket", str(await connection.recv()))
     in_subprotocols: Any = ["callboard.v1", f"bearer.{forged}"]
     for more in ({"additional_headers": {"Authorization": f"Bearer {forged}"}}, {"subprotocols": in_subprotocols}):
-        async with websockets.connect(ws, **more) as connection:
+        async with websockets.connect(ws, **more, open_timeout=PATIENCE) as connection:
             with pytest.raises(websockets.ConnectionClosed):
                 await connection.recv()
     await hardly_http(kept, url, bearer)
@@ -222,7 +222,7 @@ async def test_no_secret_is_in_any_output(
     connection = await asyncpg.connect(empty_database_url)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> $1"
     await connection.execute(cut, connection.get_server_pid())
-    async with httpx2.AsyncClient(base_url=url) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
 
         async def back() -> bool:
             return (await client.get("/health/ready")).status_code == 200

@@ -32,11 +32,11 @@ from server.sockets.session import (
     Send,
     Session,
 )
-from tests.abuse.conftest import PATIENCE, THOROUGHNESS, Wire, request, wire
+from tests.abuse.conftest import THOROUGHNESS, Wire, request, wire
 from tests.builders import DAN
 from tests.conftest import Node
 from tests.driver_app import DriverApp, driver_app, token
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Site
 
 SEED = 20_260_201

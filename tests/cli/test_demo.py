@@ -16,7 +16,7 @@ from tests.cli.conftest import Run, done
 from tests.conftest import SECRET
 from tests.process import Process
 from tests.simulate.test_day import FILES
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 async def opened(process: Process) -> dict[str, str]:
@@ -35,7 +35,7 @@ async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
     name, password = said["login"].split(" / ")
     assert name == "admin"
     assert PasswordHasher().verify(await database.fetchval("SELECT password_hash FROM users"), password)
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         ready = await client.get(said["board"].removesuffix("/board") + "/health/ready")
         login = await client.get(said["board"].removesuffix("/board") + "/login")
     assert ready.status_code == 200
@@ -47,7 +47,7 @@ async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
     driver_id = jwt.decode(token, SECRET, algorithms=["HS256"])["sub"]
     assert await database.fetchval("SELECT name FROM drivers WHERE id = $1", driver_id) == "You"
 
-    await until(lambda: '"offer_accepted"' in process.out, within=60)
+    await until(lambda: '"offer_accepted"' in process.out)
     assert await process.end(signal.SIGINT) == 0
     for line in process.out.splitlines():
         json.loads(line)

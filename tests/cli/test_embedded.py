@@ -17,7 +17,7 @@ from server.embedded.programs import EmbeddedError
 from server.embedded.servers import SOCKET_PATH_BYTES, Embedded
 from tests.cli.conftest import Run, done
 from tests.conftest import run_apart, short_folder
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_last_to_leave_stops_them(data: Path) -> None:
     assert answer(second) == 42
     second.stop()
     for child in first._children.values():
-        child.wait(timeout=60)  # both are in this process here, and only the first is their parent
+        child.wait(timeout=PATIENCE)  # both are in this process here, and only the first is their parent
     assert servers_of(data) == []
 
 

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 
 from tests.cli.conftest import Run, done
 from tests.process import Process
+from tests.waiting import PATIENCE
 
 
 def first_password(process: Process) -> str | None:
@@ -26,7 +27,7 @@ def first_password(process: Process) -> str | None:
 async def test_it_serves_until_it_gets_a_signal(run: Run, number: int) -> None:
     process = run("serve", "--port", "0")
     url = await process.ready()
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         assert (await client.get(f"{url}/health/live")).status_code == 200
         ready = await client.get(f"{url}/health/ready")
     assert ready.status_code == 200
@@ -46,9 +47,9 @@ async def test_systemd_learns_when_it_is_ready(
         systemd.setblocking(False)
         environment["NOTIFY_SOCKET"] = name
         process = run("serve", "--port", "0", "--workers", workers)
-        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(systemd, 100), 60)
+        await asyncio.wait_for(asyncio.get_running_loop().sock_recv(systemd, 100), PATIENCE)
         url = await process.ready()
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE) as client:
             assert (await client.get(f"{url}/health/ready")).status_code == 200
     assert await process.end() == 0
 
@@ -78,7 +79,7 @@ async def test_as_json_every_line_of_the_log_is_an_object_and_nothing_else_is_th
 ) -> None:
     process = run_bare("serve", "--port", "0", **external, database_url=empty_database_url, log_format="json")
     url = await process.ready()
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         await client.get(f"{url}/nowhere")
     assert await process.end() == 0
     lines = [json.loads(line) for line in process.out.splitlines()]
@@ -136,7 +137,7 @@ async def test_a_database_out_of_reach_ends_it(run: Run) -> None:
 async def test_without_redis_it_serves_all_the_same(run: Run) -> None:
     process = run("serve", "--port", "0", redis_url="redis://127.0.0.1:1/0")
     url = await process.ready()
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         ready = await client.get(f"{url}/health/ready")
     assert ready.status_code == 200
     assert ready.json()["status"] == "degraded"

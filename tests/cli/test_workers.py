@@ -19,7 +19,7 @@ from server.settings import Settings
 from server.worker_metrics import Siblings, exposition, merged
 from tests.cli.conftest import Run, done
 from tests.process import Process
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 async def nodes(database: Any) -> int:
@@ -28,7 +28,7 @@ async def nodes(database: Any) -> int:
 
 
 async def is_up(url: str) -> bool:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         return (await client.get(f"{url}/health/ready")).status_code == 200
 
 
@@ -105,7 +105,7 @@ async def test_where_ports_do_not_balance_workers_share_a_socket(settings: Setti
     workers = Workers(settings, port, 2, ready.set)
     running = asyncio.create_task(workers.run())
     try:
-        await asyncio.wait_for(ready.wait(), 60)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         assert all(await asyncio.gather(*(is_up(f"http://127.0.0.1:{port.number}") for _ in range(8))))
     finally:
         workers.stop()
@@ -117,7 +117,7 @@ Samples = dict[tuple[str, str | None], float]
 
 
 async def scraped(url: str) -> Samples:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         text = (await client.get(f"{url}/metrics")).text
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families)

@@ -18,7 +18,7 @@ from server.web.access.users import add_person
 from tests.compat.certificate import certificate
 from tests.compat.programs import find, free_port, needs, running, until_open
 from tests.conftest import StartNode, short_folder
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Site, token
 
 PATH: Final = "/dispatch"
@@ -137,13 +137,13 @@ async def check_stream_and_socket(site: Site, ada: httpx2.AsyncClient, url: str,
     socket = f"{url.replace('https', 'wss')}{PATH}/ws/driver"
     async with (
         ada.stream("GET", "/board/stream") as stream,
-        websockets.connect(socket, additional_headers=bearer, ssl=trust) as phone,
+        websockets.connect(socket, additional_headers=bearer, ssl=trust, open_timeout=PATIENCE) as phone,
     ):
         assert stream.status_code == 200, (await stream.aread())[:200]
         assert json.loads(await phone.recv())["type"] == "hello"
         await phone.send(json.dumps({"type": "location", "id": "1", "lat": 52.52, "lon": 13.404}))
         delivery = await site.delivery(zone=zone)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await heard(phone, delivery["id"])
             async for line in stream.aiter_lines():
                 if delivery["id"] in line:

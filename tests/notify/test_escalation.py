@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import ROOT
 from tests.conftest import SECRET
 from tests.process import Process
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import DROPOFF, PICKUP, token
 
 
@@ -50,7 +50,7 @@ async def test_the_holder_of_the_lease_is_killed_between_two_levels(nodes: Any, 
         url = await second.ready()
         holder = await database.fetchval("SELECT holder FROM leases WHERE name = 'dispatcher'")
         async with httpx2.AsyncClient(
-            base_url=url, headers={"Authorization": f"Bearer {token('service', 'shop')}"}, timeout=60
+            base_url=url, headers={"Authorization": f"Bearer {token('service', 'shop')}"}, timeout=PATIENCE
         ) as shop:
             waiting, cancelled = [await order(shop, number) for number in range(2)]
             await has_waited(database, 301, waiting, cancelled)

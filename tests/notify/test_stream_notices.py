@@ -16,6 +16,7 @@ from server.sockets.receipts import Receipts
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.notify.test_record import outcome, record
+from tests.waiting import PATIENCE
 from tests.web.conftest import Driver, Site
 
 QUICK = 0.2
@@ -161,7 +162,7 @@ async def test_frames_that_wait_for_a_slow_network_have_not_gone_out(site: Site)
     socket.deliver(1, "{}")
     assert not socket.has_written(1)
     may.set()
-    await asyncio.wait_for(asyncio.shield(socket._flusher), 60)
+    await asyncio.wait_for(asyncio.shield(socket._flusher), PATIENCE)
     assert socket.has_written(1)
     assert not socket.has_written(2)
     socket.gone()

@@ -15,7 +15,7 @@ from server.simulate.run import Load, Window, run_city, run_day
 from server.simulate.tally import Tally
 from tests.conftest import StartNode
 from tests.simulate.test_day import FILES
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 QUICK = Habits(reply_seconds=(0.05, 0.3), rejects=0.1, ignores=0.0)
 
@@ -68,7 +68,7 @@ async def test_a_city_that_is_ended_leaves_no_task(node: StartNode, access: Acce
     ready = asyncio.Event()
     load = Load(drivers=3, orders_per_minute=600)
     task = asyncio.create_task(run_city(running.url, access, load, lambda _: None, ready.set, tidy=False))
-    await asyncio.wait_for(ready.wait(), 60)
+    await asyncio.wait_for(ready.wait(), PATIENCE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

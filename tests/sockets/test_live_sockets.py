@@ -17,7 +17,7 @@ from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
 from server.sockets.open_socket import SPREAD_MS
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 HERE = {"lat": 52.5, "lon": 13.4}
 THERE = {"lat": 52.51, "lon": 13.41}
@@ -25,7 +25,7 @@ THERE = {"lat": 52.51, "lon": 13.41}
 
 async def call(node: Node, method: str, path: str, role: str = "service", subject: str = "shop", **body: Any) -> Any:
     headers = {"Authorization": f"Bearer {token(role, subject)}"}
-    async with httpx2.AsyncClient(base_url=node.url, headers=headers) as client:
+    async with httpx2.AsyncClient(base_url=node.url, headers=headers, timeout=PATIENCE) as client:
         answer = await client.request(method, path, json=body or None)
     assert answer.status_code < 300, answer.text
     return answer.json() if answer.content else None
@@ -153,7 +153,9 @@ async def until_driver(node: Node, driver_id: str, likes: Any) -> Any:
 async def test_a_refused_token_is_accepted_and_closed_with_4101(node: StartNode, bearer: str) -> None:
     here = await node()
     headers = {"Authorization": f"Bearer {bearer}"}
-    async with websockets.connect(f"{here.ws_url}/ws/driver", additional_headers=headers) as connection:
+    async with websockets.connect(
+        f"{here.ws_url}/ws/driver", additional_headers=headers, open_timeout=PATIENCE
+    ) as connection:
         with pytest.raises(websockets.ConnectionClosed):
             await connection.recv()
     assert connection.close_code == 4101
@@ -181,7 +183,9 @@ async def test_a_browser_sends_its_token_as_a_subprotocol(node: StartNode) -> No
     here = await node()
     dan = await a_driver(here)
     offered: Any = ["callboard.v1", f"bearer.{token('driver', dan)}"]
-    async with websockets.connect(f"{here.ws_url}/ws/driver", subprotocols=offered) as connection:
+    async with websockets.connect(
+        f"{here.ws_url}/ws/driver", subprotocols=offered, open_timeout=PATIENCE
+    ) as connection:
         assert connection.subprotocol == "callboard.v1"
         assert json.loads(await connection.recv())["type"] == "hello"
 

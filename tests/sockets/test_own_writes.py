@@ -16,7 +16,7 @@ from server.sockets import session
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.sockets.test_live_sockets import HERE, THERE, a_driver, ready, until_driver
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "40"))
 NEAR_DORA = {"lat": HERE["lat"] + 0.009, "lon": HERE["lon"]}
@@ -120,7 +120,7 @@ async def test_an_order_after_an_answer_to_a_driver_finds_that_driver(
     headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
     async with (
         AsyncExitStack() as stack,
-        httpx2.AsyncClient(base_url=here.url, headers=headers, timeout=60) as http,
+        httpx2.AsyncClient(base_url=here.url, headers=headers, timeout=PATIENCE) as http,
         driver_app(here.ws_url, dora) as doras,
     ):
         await doras.hear("hello")

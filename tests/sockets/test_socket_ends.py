@@ -21,7 +21,7 @@ from server.web.driver_socket import _read
 from tests.conftest import Node, StartNode
 from tests.driver_app import driver_app, token
 from tests.sockets.test_live_sockets import a_driver, until_driver
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def scope_of(here: Node, driver_id: str) -> Any:
@@ -62,7 +62,7 @@ async def test_the_handler_ends_when_both_sides_close_at_once(node: StartNode) -
 
     to_read.put_nowait({"type": "websocket.connect"})
     handler = asyncio.create_task(here.app(scope_of(here, dan), to_read.get, send))  # type: ignore[arg-type]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await greeted.wait()
     gone = True
     to_read.put_nowait({"type": "websocket.disconnect", "code": 1006})

@@ -24,6 +24,7 @@ from server.store.jobs.retention import (
 )
 from server.store.reads.snapshot import Snapshots
 from tests.bench.history import make_history
+from tests.waiting import PATIENCE
 
 DAY = timedelta(days=1)
 OF_DELIVERIES = ("unassigned_orders", "driver_offers", "assignments", "support_tickets", "notices", "events")
@@ -210,7 +211,7 @@ async def test_what_somebody_works_on_is_left_for_another_time(
     await history(apart, offers=600, days=2)
     now = await pool.fetchval("SELECT now()") + 500 * DAY
     held = await apart.fetchval("SELECT id FROM deliveries ORDER BY id LIMIT 1")
-    async with asyncio.timeout(60), apart.transaction():
+    async with asyncio.timeout(PATIENCE), apart.transaction():
         await apart.execute("SELECT FROM deliveries WHERE id = $1 FOR NO KEY UPDATE", held)
         run = await prune(database, settings, now=now)
     assert run.failed == {}

@@ -13,6 +13,7 @@ from tests.conftest import SECRET
 from tests.process import Process
 from tests.upgrade.balancer import Balancer, balancer
 from tests.upgrade.previous_release import ROOT, is_in_history, previous_release
+from tests.waiting import PATIENCE
 from tests.web.conftest import token
 
 
@@ -80,7 +81,7 @@ async def delivered(empty_database_url: str) -> AsyncIterator[Callable[[], Await
 @pytest.fixture
 async def call() -> AsyncIterator[Callable[..., Awaitable[httpx2.Response]]]:
     """`await call(url, "POST", "/deliveries", role="service", json=...)`."""
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
 
         async def send(
             url: str, method: str, path: str, *, role: Any = "service", subject: str = "shop", json: Any = None

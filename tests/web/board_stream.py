@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 
+from tests.waiting import PATIENCE
 from tests.web.html_tree import Element, parse
 
 
@@ -75,7 +76,7 @@ class BoardStream:
         """Those that are swapped into the page."""
         return [sent for sent in self.sent if sent.name is None]
 
-    async def hear(self, likes: Callable[[Sent], Any], within: float = 60.0) -> Sent:
+    async def hear(self, likes: Callable[[Sent], Any], within: float = PATIENCE) -> Sent:
         """The first event, past ones included, that the function likes."""
         async with asyncio.timeout(within), self._news:
             while True:
@@ -86,14 +87,14 @@ class BoardStream:
                     raise AssertionError(f"the stream ended before: {[(s.name, s.id) for s in self.sent]}")
                 await self._news.wait()
 
-    async def hear_row(self, row_id: str, likes: Callable[[Element], Any] = bool, within: float = 60.0) -> Element:
+    async def hear_row(self, row_id: str, likes: Callable[[Element], Any] = bool, within: float = PATIENCE) -> Element:
         """A row with this id that the function likes."""
         sent = await self.hear(lambda s: s.name is None and (row := s.row(row_id)) and likes(row), within)
         row = sent.row(row_id)
         assert row is not None
         return row
 
-    async def hear_named(self, name: str, within: float = 60.0) -> Sent:
+    async def hear_named(self, name: str, within: float = PATIENCE) -> Sent:
         return await self.hear(lambda s: s.name == name, within)
 
 

@@ -13,7 +13,7 @@ from server.board.render import RENDERED
 from server.store.reads import board as reads
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
@@ -190,7 +190,7 @@ async def test_streams_end_at_once_when_the_node_stops(site: Site) -> None:
     await open_board(site)
     async with board_stream(site.vic) as stream:
         await stream.hear_named("pulse")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await site.node.stop()
         await until(lambda: stream.ended)
 

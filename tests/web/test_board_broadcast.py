@@ -7,7 +7,7 @@ import pytest
 
 from server.board import broadcast as broadcasting
 from server.board.broadcast import Broadcast, Viewer, event
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 def data_of(messages: list[bytes]) -> list[str]:
@@ -16,7 +16,7 @@ def data_of(messages: list[bytes]) -> list[str]:
 
 
 async def next_of(stream: AsyncIterator[bytes]) -> str:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         return (await anext(stream)).decode()
 
 

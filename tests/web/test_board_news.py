@@ -11,7 +11,7 @@ import pytest
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from tests.conftest import Servers, StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Site
 from tests.web.html_tree import parse
@@ -132,7 +132,7 @@ async def test_the_age_of_the_board_is_that_of_the_last_look_at_what_others_did(
         raise DatabaseAway("for the test")
 
     monkeypatch.setattr(reads, "news", away)
-    await asyncio.wait_for(looked.wait(), 60)
+    await asyncio.wait_for(looked.wait(), PATIENCE)
     age = feed._read_at
     async with board_stream(site.vic, after=position_of(page)) as stream:
         made = await site.delivery()

@@ -20,7 +20,7 @@ from server.web.access.login_limits import SIGN_IN_TRIES, Tries
 from server.web.screens import account
 from tests.conftest import SECRET, Node, StartNode
 from tests.driver_app import DriverApp, driver_app
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.board_stream import Sent, board_stream, position_of
 from tests.web.conftest import Check, Driver, Site, token
 from tests.web.html_tree import parse
@@ -165,7 +165,7 @@ async def test_of_many_who_use_one_invitation_at_once_one_signs_in(node: StartNo
     for _ in range(5):
         code = await invite(site, dan)
         before = len(await devices(site, dan))
-        async with httpx2.AsyncClient(base_url=other.url) as there:
+        async with httpx2.AsyncClient(base_url=other.url, timeout=PATIENCE) as there:
             answers = await asyncio.gather(
                 *(client.post("/driver/sign-in", json={"code": code}) for client in (site.nobody, there) * 2)
             )
@@ -302,7 +302,9 @@ async def test_another_node_refuses_it_within_a_second(
     dan = await site.driver()
     signed_in = await sign_in(site, dan)
     async with (
-        httpx2.AsyncClient(base_url=other.url, headers={"Authorization": f"Bearer {signed_in['token']}"}) as there,
+        httpx2.AsyncClient(
+            base_url=other.url, headers={"Authorization": f"Bearer {signed_in['token']}"}, timeout=PATIENCE
+        ) as there,
         driver_app(other.ws_url, dan.id, bearer=signed_in["token"]) as app,
     ):
         await app.hear("hello")
@@ -360,7 +362,9 @@ async def test_a_node_that_starts_later_knows_what_is_revoked(node: StartNode, s
     await by_deactivation(site, dora, "")
     later = await node()
     for driver, one in ((dan, signed_in["token"]), (dora, token("driver", dora.id))):
-        async with httpx2.AsyncClient(base_url=later.url, headers={"Authorization": f"Bearer {one}"}) as there:
+        async with httpx2.AsyncClient(
+            base_url=later.url, headers={"Authorization": f"Bearer {one}"}, timeout=PATIENCE
+        ) as there:
             assert (await there.get(f"/drivers/{driver.id}")).status_code == 401
         async with driver_app(later.ws_url, driver.id, bearer=one) as app:
             assert await app.until_closed() == 4101
@@ -701,7 +705,9 @@ async def named(site: Site, driver: Driver, name: str) -> str:
 async def connected_without_taking_over(site: Site, bearer: str) -> int | None:
     """The close code of a handshake with `takeOver=0`, None if it was let in."""
     headers = {"Authorization": f"Bearer {bearer}"}
-    async with websockets.connect(f"{site.node.ws_url}/ws/driver?takeOver=0", additional_headers=headers) as socket:
+    async with websockets.connect(
+        f"{site.node.ws_url}/ws/driver?takeOver=0", additional_headers=headers, open_timeout=PATIENCE
+    ) as socket:
         try:
             await socket.recv()
         except websockets.ConnectionClosed as closed:

@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
+
+from server.store import engine
 from tests.conftest import StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Site
 
 CONNECTIONS = 2
@@ -23,11 +26,12 @@ async def a_site(node: StartNode) -> AsyncIterator[Site]:
 
 @asynccontextmanager
 async def nothing_can_be_read(site: Site) -> AsyncIterator[None]:
-    """All connections for reading are taken."""
+    """All connections for reading are taken, and a node soon gives up waiting for one."""
     pool = site.node.app.state.node.database.pool
     async with AsyncExitStack() as taken:
+        taken.enter_context(pytest.MonkeyPatch.context()).setattr(engine, "ACQUIRE_SECONDS", 0.1)
         for _ in range(CONNECTIONS):
-            await taken.enter_async_context(pool.acquire(timeout=60))
+            await taken.enter_async_context(pool.acquire(timeout=PATIENCE))
         yield
 
 

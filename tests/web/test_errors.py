@@ -10,6 +10,7 @@ from server.dispatch import refusals
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.web.http import errors
+from tests.waiting import PATIENCE
 from tests.web.conftest import Check, Site
 
 JSON = {"content-type": "application/json"}
@@ -108,7 +109,7 @@ async def raw(site: Site, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.node.port)
     writer.write(request)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read(65_536)
     finally:
         writer.close()

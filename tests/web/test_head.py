@@ -6,7 +6,7 @@ import re
 from litestar.routes import HTTPRoute
 
 from server.web.http.assets import asset
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import DROPOFF, PICKUP, Site
 from tests.web.people import HTML
 
@@ -45,7 +45,7 @@ async def test_head_answers_as_get_without_the_body(site: Site) -> None:
 async def test_head_of_a_stream_ends_and_leaves_no_viewer(site: Site) -> None:
     feed = site.node.app.state.node.feed
     for _ in range(3):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             head = await site.ada.head("/board/stream")
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-type"].startswith("text/event-stream")
@@ -63,7 +63,7 @@ async def test_what_follows_on_the_connection_is_an_answer_of_its_own(site: Site
             + request.format("GET", "/health/live", "Connection: close\r\n")
         ).encode()
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         text = (await reader.read()).decode()
     assert text.count("HTTP/1.1 200 OK") == 3
     assert text.count("openapi") == 0

@@ -8,7 +8,7 @@ import pytest
 
 from server.web.access.sessions import IDLE_SECONDS
 from tests.conftest import StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, Browser, add, json_login, logged_in
 
@@ -133,7 +133,7 @@ async def test_a_changed_user_loses_their_access_at_once_on_every_node(
 async def test_a_session_is_valid_on_every_node(site: Site, node: StartNode) -> None:
     other = await node()
     browser = await logged_in(site, "Ada", "admin")
-    client = httpx2.AsyncClient(base_url=other.url, cookies={"callboard": browser.cookie})
+    client = httpx2.AsyncClient(base_url=other.url, cookies={"callboard": browser.cookie}, timeout=PATIENCE)
     assert (await client.get("/users", headers=HTML)).status_code == 200
     await client.aclose()
 
@@ -214,13 +214,13 @@ async def test_an_open_stream_ends_with_its_session(site: Site) -> None:
     browser = await logged_in(site, "alice", "ops")
     elsewhere = Browser(site.anonymous())
     await elsewhere.log_in("alice")
-    async with browser.client.stream("GET", "/board/stream", timeout=60) as stream:
+    async with browser.client.stream("GET", "/board/stream", timeout=PATIENCE) as stream:
         assert stream.status_code == 200
         chunks = stream.aiter_raw()
         await anext(chunks)
         token = await elsewhere.csrf_token("/board")
         await elsewhere.client.post("/logout?everywhere=1", data={"csrf_token": token}, headers=HTML)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             async for _ in chunks:
                 pass
 
