@@ -186,6 +186,6 @@ async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
     second = await start()
     await second.node.lease.release()
     believe(second)
-    assert first.node.lease.held
+    await until(lambda: first.node.lease.held)
     assert second.node.lease.held
     return first, second

@@ -161,7 +161,7 @@ async def test_a_courier_works_from_on_to_off(
     monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
     (quick_day / "couriers.txt").write_text("courier\tx\ty\ton_time\toff_time\nc1\t1\t2\t10\t20\nc2\t3\t4\t20\t30\n")
     running = await node()
-    window = Window(read_day(quick_day), start=20 * 60 - 1.5, seconds=3)
+    window = Window(read_day(quick_day), start=20 * 60 - 4, seconds=8)
     await run_day(running.url, access, window, lambda _: None)
     rows = await running.app.state.node.database.pool.fetch(
         "SELECT d.name, h.to_state, h.timestamp FROM driver_availability_history h "
