@@ -161,6 +161,7 @@ FOR_PROGRAMS = {
     "state.js": {"${state.seq} then ${message.seq}"},
     "sign-in.js": {"Content-Type"},
     "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
+    "tab.js": {"AbortError"},
     "token.js": {"callboard.driver.signingIn"},
     "upload.js": {
         (

@@ -25,18 +25,21 @@ const ofPage = () => {
 export class KeptActions {
   /**
    * `beside` is where rows are kept that the database does not take. `unsaved` is called for a row that is kept nowhere: it
-   * lasts as long as the page.
-   * @param {{beside?: Beside | null, unsaved?: (row: Action) => void}} [options]
+   * lasts as long as the page. `again` is called once a database that did not answer may be asked again.
+   * @param {{beside?: Beside | null, unsaved?: (row: Action) => void, again?: () => void}} [options]
    */
-  constructor({ beside = ofPage(), unsaved = () => {} } = {}) {
+  constructor({ beside = ofPage(), unsaved = () => {}, again = () => void this.all() } = {}) {
     this._beside = beside;
     this._lasts = unsaved;
-    const kept = this._readBeside();
+    this._askAgain = again;
     /** @type {Map<string, Action>} the rows as this page last saw them */
     this._memory = new Map();
-    for (const [actionId, row] of kept) if (row) this._memory.set(actionId, row);
     /** @type {Set<string>} the rows that differ from those in the database, by their ids */
-    this._unsaved = new Set(kept.keys());
+    this._unsaved = new Set();
+    /** @type {Set<string>} those of them that are kept nowhere else than here */
+    this._onlyHere = new Set();
+    this._isLeft = false; // another page may change the rows
+    this._comeBack();
     /** @type {Promise<IDBDatabase> | null} */
     this._opening = null;
     this._isSilent = false; // the database does not answer
@@ -44,6 +47,7 @@ export class KeptActions {
 
   /** @returns {Promise<Action[]>} */
   async all() {
+    if (this._isLeft) this._comeBack();
     for (const actionId of [...this._unsaved]) await this.change(actionId, (row) => row);
     /** @type {Action[] | null} */
     const rows = await this._with((database) => answered(database.transaction(TABLE).objectStore(TABLE).getAll()));
@@ -53,6 +57,22 @@ export class KeptActions {
       this._memory = new Map([...saved, ...own].map((row) => [row.actionId, row]));
     }
     return [...this._memory.values()];
+  }
+
+  // Another page may change the rows from now on: what this one knows of them counts no more, but what only it has.
+  leave() {
+    this._isLeft = true;
+  }
+
+  _comeBack() {
+    this._isLeft = false;
+    this._unsaved = new Set(this._onlyHere);
+    this._memory = new Map([...this._memory].filter(([actionId]) => this._onlyHere.has(actionId)));
+    for (const [actionId, row] of this._readBeside()) {
+      this._unsaved.add(actionId);
+      if (row) this._memory.set(actionId, row);
+      else this._memory.delete(actionId);
+    }
   }
 
   /**
@@ -108,7 +128,7 @@ export class KeptActions {
     this._isSilent = true;
     const again = setTimeout(() => {
       this._isSilent = false;
-      void this.all();
+      if (!this._isLeft) this._askAgain();
     }, AGAIN_MS);
     /** @type {{unref?: () => void}} */ (/** @type {unknown} */ (again)).unref?.(); // Node.js ends before it
   }
@@ -152,6 +172,7 @@ export class KeptActions {
    */
   async _writeBeside(actionId, row) {
     const picture = row?.picture ? await textOf(row.picture) : null;
+    this._onlyHere.delete(actionId);
     const kept = this._rowsBeside();
     if (row === undefined) kept.delete(actionId);
     else kept.set(actionId, row && { ...row, picture: undefined });
@@ -164,6 +185,7 @@ export class KeptActions {
     } catch {
       // full
     }
+    if (row !== undefined) this._onlyHere.add(actionId);
     if (row && !row.tried) this._lasts(row);
   }
 }

@@ -35,10 +35,12 @@ import { newId } from "./ids.js";
 /** @typedef {(message: Wire.FromDriver) => Promise<unknown>} Ask the connection of the driver whose action it is */
 
 /**
- * Where actions are kept: `change` replaces one by what `next` makes of it (null: none), and gives the new one.
+ * Where actions are kept: `change` replaces one by what `next` makes of it (null: none), and gives the new one. After
+ * `leave` somebody else may change them, until `all` is asked for again.
  * @typedef {object} ActionStore
  * @property {() => Promise<Action[]>} all
  * @property {(actionId: string, next: (kept: Action | undefined) => Action | null | undefined) => Promise<Action | null>} change
+ * @property {() => void} [leave]
  */
 
 export const UNDO_MS = 8_000;
@@ -81,6 +83,14 @@ export class Actions {
         .filter(({ actionId }) => !this._ended.has(actionId))
         .sort((a, b) => a.at - b.at)
         .map((action) => ({ ...(known.get(action.actionId) ?? entered(action, now)), action }));
+    });
+  }
+
+  // Another tab has the queue from now on, until this one loads it again.
+  leave() {
+    return this._inTurn(async () => {
+      this._store.leave?.();
+      this._entries = [];
     });
   }
 

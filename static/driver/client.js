@@ -65,16 +65,16 @@ export class DriverClient {
 
   /**
    * Open the connection, with what is known of an earlier one, and send what is queued. Without `takeOver` the state of
-   * the connection is "other_device" while another device of the driver is in use: ask the driver.
+   * the connection is "other_device" while another device of the driver is in use: ask the driver. With `after` the
+   * connection is opened, and the queue read, only then.
    * @param {string} token
    * @param {Partial<State>} [known]
-   * @param {{takeOver?: boolean}} [how]
+   * @param {{takeOver?: boolean, after?: Promise<void> | null}} [how]
    */
-  connect(token, known = {}, { takeOver = true } = {}) {
+  connect(token, known = {}, { takeOver = true, after = null } = {}) {
     this.close();
     this.token = token;
     this.state = { ...start(), ...known };
-    void this.actions.load(now());
     const connection = new Connection({
       url: `${this._options.base.replace(/^http/, "ws")}/ws/driver`,
       token,
@@ -87,7 +87,13 @@ export class DriverClient {
     });
     this.connection = connection;
     this._timer = setInterval(() => void this.settle(), SETTLE_EVERY_MS);
-    connection.open();
+    const open = () => {
+      if (this.connection !== connection) return;
+      void this.actions.load(now());
+      connection.open();
+    };
+    if (after) void after.then(open);
+    else open();
   }
 
   /**

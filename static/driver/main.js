@@ -15,9 +15,10 @@ import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
 import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
 import { sessionOf } from "./session.js";
-import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
+import { hasStarted, left, started } from "./shift.js";
 import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, closeEnded, sayInQuestion, sent } from "./dialogs.js";
 import { LONGER_BY_MIN, hasNewWork, named, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
+import { Tab } from "./tab.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn } from "./token.js";
 import { counted, text } from "./text.js";
 import { Refusals, keepUrgent, keptUrgent } from "./told.js";
@@ -40,7 +41,6 @@ const LOOK_AGAIN_MS = 1_000;
 
 /** @type {import("./view.js").Phase} what the page shows */
 let phase = "start";
-const tab = newId();
 let wantsShift = false; // the driver has started it, and the server does not know yet
 /** @type {State} what is known before the page connects */
 let known = start();
@@ -66,10 +66,14 @@ const client = new DriverClient({
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
   refused: (action, error) => refusedReport(action, error),
-  store: new KeptActions({ unsaved: () => client.adopt(say(client.state, "urgent", "This phone cannot save the picture. Keep this page open until it is sent.")) }),
+  store: new KeptActions({
+    unsaved: () => client.adopt(say(client.state, "urgent", "This phone cannot save the picture. Keep this page open until it is sent.")),
+    again: () => void actions.load(now()),
+  }),
   handedIn: () => client.adopt(say(client.state, "good", "Your dispatcher has everything that you did on this phone.")),
 });
 const { actions } = client;
+const tab = new Tab({ taken: () => setAside(), free: () => phase === "superseded" && startShift(false) });
 const push = new Push({ changed: () => draw(), failed: () => client.adopt(failed(NO_PUSH)) });
 const numbers = new Numbers({ changed: () => draw() });
 const place = new Place({ send: (message) => client.tell(message), changed: () => draw() });
@@ -127,7 +131,7 @@ const look = async (takeOver = false, again = 3) => {
    */
   const later = (ms, times) => setTimeout(() => client.connection === connection && void look(takeOver, times), ms);
   const found = await sessionOf(whose(token) ?? "", token);
-  if (client.connection !== connection || kept() !== token || phase === "inside") return;
+  if (client.connection !== connection || kept() !== token || phase === "inside" || phase === "superseded") return;
   if (found === "unreachable") {
     later(RENEW_AGAIN_MS, again);
     return;
@@ -153,9 +157,8 @@ const look = async (takeOver = false, again = 3) => {
 const connect = (token, inHand, takeOver) => {
   phase = "inside";
   other = null;
-  useTab(tab);
   received.clear();
-  client.connect(token, inHand ?? {}, { takeOver });
+  client.connect(token, inHand ?? {}, { takeOver, after: tab.use() });
   sayAgain();
   draw();
 };
@@ -305,18 +308,35 @@ const comeBack = async (why) => {
   }
 };
 
+// Another tab of this phone is in use: what was done on this phone is that one's to send, and to undo.
+const setAside = () => {
+  if (phase === "inside") known = client.state;
+  client.close();
+  phase = "superseded";
+  renewed = wantsShift = false;
+  void actions.leave();
+  closeEnded({});
+  tab.wait();
+  sayAgain();
+  keepAwake();
+  draw();
+};
+
 /** @param {ConnectionState} next */
-const changed = (next) => {
+const changed = async (next) => {
+  const { connection } = client;
   if (next === "refused" || next === "expired") void comeBack(next);
   else if (next === "superseded" || next === "outdated" || next === "two_devices" || next === "other_device") {
+    const own = (next === "superseded" || next === "other_device") && (await tab.isOtherInUse());
+    if (client.connection !== connection) return;
+    if (own) return setAside();
     renewed = false;
-    phase = next === "other_device" || (next === "superseded" && !usesOtherTab(tab)) ? "another_phone" : next;
-    if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift(false));
-    else started(""); // a page that is opened again does not take over by itself
+    phase = next === "outdated" || next === "two_devices" ? next : "another_phone";
+    started(""); // a page that is opened again does not take over by itself
     known = client.state;
     client.state = start();
     sayAgain();
-    if (phase === "another_phone" || phase === "two_devices") void look();
+    if (phase !== "outdated") void look();
   }
   keepAwake();
   draw();
@@ -428,6 +448,7 @@ const forget = () => {
   keepUrgent([], Date.now());
   forgetDraft();
   left();
+  tab.forget();
   push.turnOff({ forget: true });
   void signOut();
   enter();

@@ -1,13 +1,10 @@
-// Whether the driver has started a shift on this phone, and which tab of it is in use. Both are kept on this phone.
+// Whether the driver has started a shift on this phone. It is kept on this phone.
 
 import { read, write } from "./storage.js";
 
 const SHIFT = "callboard.driver.shift"; // the driver's id, and when the page was last used, in Unix milliseconds
 const SHIFT_MS = 12 * 3_600_000; // a page that was not used for so long begins another shift
 const AGAIN_MS = 600_000;
-const TAB = "callboard.driver.tab";
-
-const LOCK = "callboard-tab";
 
 /**
  * Whether this driver has started a shift on this phone. An older page, which kept nothing, knew no start: `working`, that
@@ -29,30 +26,4 @@ export const started = (driverId) => {
 };
 
 // The driver leaves this phone.
-export const left = () => {
-  for (const key of [SHIFT, TAB]) write(key, null);
-};
-
-/**
- * This tab is the one in use. It holds a lock until it closes or another tab takes it.
- * @param {string} tab
- */
-export const useTab = (tab) => {
-  write(TAB, tab);
-  // Without https a browser has no locks.
-  globalThis.navigator?.locks?.request(LOCK, { steal: true }, () => new Promise(() => {})).catch(() => {}); // it was taken
-};
-
-/**
- * Calls once the tab in use has closed.
- * @param {() => void} closed
- */
-export const whenTabCloses = (closed) => {
-  globalThis.navigator?.locks?.request(LOCK, closed).catch(() => {});
-};
-
-/**
- * Whether another tab of this phone is in use. If not, it is another phone that has the connection.
- * @param {string} tab
- */
-export const usesOtherTab = (tab) => read(TAB) !== tab;
+export const left = () => write(SHIFT, null);

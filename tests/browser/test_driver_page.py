@@ -426,24 +426,6 @@ async def _another(site: Site, session: str) -> bool:
     return bool(await value(site, "SELECT session_id FROM drivers") not in (None, session))
 
 
-async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site: Site) -> None:
-    dan = await site.driver("Dan")
-    async with phone(chromium, site, dan) as dans:
-        await dans.online()
-        newer = await dans.owner.open(f"/driver?{HERE}")
-        await expect(newer.locator("#line")).to_have_text("Online")
-        await expect(dans.page.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
-        await site.delivery(**ORDER)
-        await expect(newer.get_by_role("alertdialog")).to_be_visible()
-        await expect(dans.offer).to_be_hidden()
-        await dans.page.bring_to_front()
-        await dans.press("Use it here")
-        await expect(dans.offer).to_be_visible()
-        await expect(newer.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
-        await dans.page.close()
-        await expect(newer.get_by_role("alertdialog")).to_be_visible()
-
-
 @pytest.mark.parametrize("title", ["This link has expired", "This link no longer works"])
 async def test_the_page_says_why_a_link_does_not_work(chromium: Browser, site: Site, title: str) -> None:
     dan = await site.driver("Dan")

@@ -340,8 +340,10 @@ async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chro
         await choose(dans, "Give back", "Store is closed")
         done = f"/admin/assignments/{delivery['assignment']['id']}/pickup"
         assert (await site.alice.post(done, json={"reason": "Dan called"})).is_success
-        await dans.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-        assert await dans.page.evaluate("scrollY") > 100
+        # Once the order is saved the page scrolls to it.
+        await expect(dans.page.get_by_role("article")).to_contain_text("Saved, not sent yet")
+        down = "scrollTo(0, document.documentElement.scrollHeight), scrollY"
+        assert await dans.page.evaluate(down) > 100
         await dans.context.set_offline(False)
         refusal = dans.page.locator(".job .refusal")
         number = delivery["sellerOrderId"]

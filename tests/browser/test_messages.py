@@ -50,8 +50,7 @@ async def test_what_dispatch_says_is_in_view_wherever_the_driver_reads(chromium:
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         await accepted(dans, site, notes="Third door in the second yard, then up the stairs at the left")
         end = "scrollTo(0, document.documentElement.scrollHeight)"
-        await dans.page.evaluate(end)
-        assert await dans.page.evaluate("scrollY") > 0
+        assert await dans.page.evaluate(f"{end}, scrollY") > 0
         said = {"text": "The customer waits at the back door"}
         assert (await site.alice.post(f"/admin/drivers/{dan.id}/messages", json=said)).is_success
         message = dans.page.locator("#messages").get_by_role("article")

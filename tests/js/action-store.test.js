@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { KeptActions } from "../../static/driver/action-store.js";
+import { Actions } from "../../static/driver/actions.js";
 import { Time } from "./time.js";
 
 /** @import {Action} from "../../static/driver/actions.js" */
@@ -199,6 +200,61 @@ test("what another tab keeps beside the database stays, pictures too", async (t)
   assert.deepEqual([...database.rows.keys()].sort(), ["1", "2", "3"]);
   assert.equal(database.rows.get("3")?.tried, true);
   assert.equal(beside.texts.size, 0);
+});
+
+test("what another tab took back does not return to a tab whose database does not answer", async (t) => {
+  const { database, beside, store } = phone(t);
+  await store.change("1", () => action("1"));
+  database.full = true;
+  await store.change("2", () => action("2"));
+  database.full = false;
+  store.leave();
+  const other = new KeptActions({ beside });
+  assert.deepEqual(ids(await other.all()), ["1", "2"]);
+  for (const actionId of ["1", "2"]) await other.change(actionId, () => null);
+  store._isSilent = true;
+  assert.deepEqual(await store.all(), []);
+  store._isSilent = false;
+  assert.deepEqual(await store.all(), []);
+});
+
+test("a tab that came back before the database answered learns what another one has left", async (t) => {
+  const time = new Time(t);
+  const { database, beside } = phone(t);
+  const actions = new Actions({
+    store: new KeptActions({ beside, again: () => void actions.load({ mono: 0, wall: 0 }) }),
+    changed: () => {},
+    refused: () => {},
+    upload: async () => {},
+  });
+  database.rows.set("1", action("1"));
+  await actions.leave();
+  database.open = () => ({ result: null });
+  const loading = actions.load({ mono: 0, wall: 0 });
+  await time.pass(3_000);
+  await loading;
+  assert.deepEqual(actions.all, []);
+  Reflect.deleteProperty(database, "open");
+  await time.pass(10_000);
+  await time.pass(10);
+  assert.deepEqual(ids(actions.all), ["1"]);
+});
+
+test("what found no room anywhere stays with its tab while another one is in use", async (t) => {
+  const { database, beside, store } = phone(t);
+  database.full = true;
+  beside.setItem = () => {
+    throw new Error("no room");
+  };
+  await store.change("1", () => action("1"));
+  store.leave();
+  assert.deepEqual(ids(await store.all()), ["1"]);
+  database.full = false;
+  assert.deepEqual(ids(await store.all()), ["1"]);
+  assert.deepEqual([...database.rows.keys()], ["1"]);
+  store.leave();
+  store._isSilent = true;
+  assert.deepEqual(await store.all(), [], "the database has it now");
 });
 
 test("a picture that finds no room anywhere is said, and harms no report", async (t) => {

@@ -255,6 +255,19 @@ test("what another tab took back is not sent", async () => {
   assert.deepEqual(page.actions.all, []);
 });
 
+test("a tab that is not used knows nothing until it loads again what another one has left", async () => {
+  const store = new KeptActions();
+  const page = new Page(store);
+  await page.actions.add(DELIVERED, TAP);
+  await page.actions.leave();
+  assert.deepEqual(page.actions.all, []);
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.sent, []);
+  await page.actions.load(after(UNDO_MS));
+  await page.settle(after(UNDO_MS));
+  assert.equal(page.sent.length, 1);
+});
+
 test("an assignment that the server says is completed needs no message", async () => {
   const page = new Page();
   await page.actions.add(DELIVERED, TAP);

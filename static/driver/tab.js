@@ -1,0 +1,90 @@
+// Which tab of this phone is in use: the one that holds a lock, which the browser keeps for all tabs in one place. What a tab
+// reads in localStorage may be older than what another one has just written.
+
+import { newId } from "./ids.js";
+import { read, write } from "./storage.js";
+
+const LOCK = "callboard-tab";
+const TAB = "callboard.driver.tab"; // without https a browser has no locks: the tab that was opened last
+const RELOAD_MS = 3_000; // a tab that is only reloaded is back by then
+
+export class Tab {
+  /**
+   * `taken` is called once another tab is used instead of this one, `free` when that one has closed and this one waits.
+   * @param {{taken: () => void, free: () => void}} calls
+   */
+  constructor(calls) {
+    this._calls = calls;
+    this._locks = globalThis.navigator?.locks;
+    this._id = newId();
+    this._own = `${LOCK} ${this._id}`; // a lock that nobody else asks for: it tells whose the other one is
+    /** @type {AbortController | null} */
+    this._waiting = null;
+    this._isUsed = false;
+    this._locks?.request(this._own, forever).catch(ignored);
+  }
+
+  /**
+   * Use this tab, and no other one. Resolves once the others can know it.
+   * @returns {Promise<void>}
+   */
+  use() {
+    this._waiting?.abort();
+    const locks = this._locks;
+    if (!locks) write(TAB, this._id);
+    if (!locks || this._isUsed) return Promise.resolve();
+    this._isUsed = true;
+    return new Promise((used) => {
+      const granted = () => {
+        used();
+        return forever();
+      };
+      locks.request(LOCK, { steal: true }, granted).catch((error) => {
+        used();
+        this._isUsed = false;
+        if (isTaken(error)) this._calls.taken();
+      });
+    });
+  }
+
+  /**
+   * Whether another tab of this phone is in use.
+   * @returns {Promise<boolean>}
+   */
+  async isOtherInUse() {
+    if (!this._locks) return read(TAB) !== this._id;
+    const { held = [] } = await this._locks.query();
+    /** @param {string} name */
+    const holder = (name) => held.find((lock) => lock.name === name)?.clientId;
+    return holder(LOCK) !== undefined && holder(LOCK) !== holder(this._own);
+  }
+
+  // The driver leaves this phone.
+  forget() {
+    write(TAB, null);
+  }
+
+  // Wait until the tab in use has closed, and is not only loaded again.
+  wait() {
+    this._waiting?.abort();
+    this._waiting = new AbortController();
+    void this._wait(this._waiting.signal);
+  }
+
+  /** @param {AbortSignal} signal */
+  async _wait(signal) {
+    try {
+      await this._locks?.request(LOCK, { signal }, () => new Promise((resolve) => setTimeout(resolve, RELOAD_MS)));
+    } catch (error) {
+      if (isTaken(error) && !signal.aborted) void this._wait(signal); // it is back
+      return;
+    }
+    if (this._locks && !signal.aborted) this._calls.free();
+  }
+}
+
+const forever = () => new Promise(() => {});
+const ignored = () => {};
+
+/** @param {unknown} error */
+const isTaken = (error) => error instanceof DOMException && error.name === "AbortError";

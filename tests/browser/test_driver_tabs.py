@@ -1,0 +1,135 @@
+"""Tabs of one phone: one of them is in use, the others say so, and only that one sends what the driver did."""
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.browser.phone import HERE, link, phone, tap
+from tests.browser.test_driver_page import ORDER, value
+from tests.browser.test_driver_thumbs import (
+    SENT,
+    accepted,
+    button,
+    pass_time,
+    sent,
+    status,
+    stop_clock,
+    tap_after,
+    undo,
+)
+from tests.waiting import until
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def in_another_tab(page: Page) -> Locator:
+    return page.get_by_role("heading", name="Callboard is open in another tab", exact=True)
+
+
+async def connections(site: Site) -> int:
+    times: int = await value(site, "SELECT count(*) FROM events WHERE type = 'driver.connected'")
+    return times
+
+
+async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        newer = await dans.owner.open(f"/driver?{HERE}")
+        await expect(newer.locator("#line")).to_have_text("Online")
+        await expect(dans.page.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
+        await site.delivery(**ORDER)
+        await expect(newer.get_by_role("alertdialog")).to_be_visible()
+        await expect(dans.offer).to_be_hidden()
+        await dans.page.bring_to_front()
+        await dans.press("Use it here")
+        await expect(dans.offer).to_be_visible()
+        await expect(newer.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
+        await dans.page.close()
+        await expect(newer.get_by_role("alertdialog")).to_be_visible()
+
+
+async def test_a_tab_that_is_only_loaded_again_stays_the_one_in_use(chromium: Browser, site: Site) -> None:
+    """The other tab takes over once the newer one is closed."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        newer = await dans.owner.open(link(site, dan))
+        await expect(newer.locator("#line")).to_have_text("Online")
+        await expect(in_another_tab(dans.page)).to_be_visible()
+        before = await connections(site)
+        for times in range(1, 4):
+            await newer.reload()
+            await expect(newer.locator("#line")).to_have_text("Online")
+            assert await connections(site) == before + times
+        await expect(in_another_tab(dans.page)).to_be_visible()
+        await newer.close()
+
+        async def takes_over() -> bool:
+            await pass_time(dans, 1000)
+            return await dans.line.text_content() == "Online"
+
+        await until(takes_over)
+
+
+STALE = """
+const then = { ...localStorage };
+Storage.prototype.getItem = (key) => then[key] ?? null;
+"""
+"""What a tab reads may be older than what another one has just written."""
+
+LATE = """
+const request = LockManager.prototype.request;
+LockManager.prototype.request = function (...given) {
+  return request.apply(this, given).catch(() => new Promise(() => {}));
+};
+"""
+"""A tab hears late from the browser that another one is in use: the server is faster."""
+
+
+@pytest.mark.parametrize("heard_from", ["browser", "server"])
+async def test_two_tabs_of_one_phone_with_two_links_are_no_two_phones(
+    chromium: Browser, site: Site, heard_from: str
+) -> None:
+    """A back end makes a new token for every link."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        if heard_from == "server":
+            await dans.page.add_init_script(LATE)
+            await dans.page.reload()
+        await dans.online()
+        await dans.page.evaluate(STALE)
+        newer = await dans.owner.open(link(site, dan, seconds=3000))
+        await expect(newer.locator("#line")).to_have_text("Online")
+        await expect(in_another_tab(dans.page)).to_be_visible()
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["database", "no-database"])
+async def test_a_newer_tab_takes_over_what_is_not_sent(chromium: Browser, site: Site, answers: bool) -> None:
+    """The older one sends nothing of it, also if its database does not tell it what the newer one took back."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        newer = await dans.context.new_page()
+        await newer.goto(f"{site.node.url}/driver?{HERE}")
+        await expect(newer.get_by_role("button", name="Undo: not delivered")).to_be_visible()
+        await expect(in_another_tab(dans.page)).to_be_visible()
+        if not answers:
+            await dans.page.evaluate(
+                "() => { IDBDatabase.prototype.transaction = () => { throw new Error('closed'); }; }"
+            )
+        await pass_time(dans, 700)  # in both tabs
+        await tap(newer.get_by_role("button", name="Undo: not delivered"))
+        await expect(newer.get_by_role("button", name="Delivered", exact=True)).to_be_visible()
+        await pass_time(dans, 60_000)
+        await expect(dans.page.locator("#saved")).to_be_hidden()
+        await dans.page.bring_to_front()
+        await tap_after(dans, button(dans, "Use it here"))
+        await expect(button(dans, "Delivered")).to_be_visible()
+        assert await sent(dans.page, "completed") == 0
+        assert await status(site, delivery) == "PICKED_UP"
