@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, overload
 
+import pytest
+
 T = TypeVar("T")
 PATIENCE = 120.0
 """Seconds. Only what never comes takes so long: a machine with much else to do may need a minute to start a node."""
@@ -30,6 +32,12 @@ async def until(condition: Callable[[], Any], within: float = PATIENCE, every: f
         if loop.time() > deadline:
             raise AssertionError(f"not within {within:g} s: {_source_of(condition)}; last answer {value!r}")
         await asyncio.sleep(every)
+
+
+def outlast_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node counts as dead, and none loses the lease, because the machine stopped for some seconds."""
+    for limit in ("lease.LASTS_SECONDS", "heartbeat.DEAD_AFTER_SECONDS"):
+        monkeypatch.setattr(f"server.{limit}", 3600.0)
 
 
 async def last_seen(look: Callable[[], Awaitable[T]], fine: Callable[[T], object], within: float, every: float) -> T:

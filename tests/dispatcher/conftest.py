@@ -15,7 +15,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, outlast_pauses, until
 
 SHOP = Actor("service", "shop")
 ADA = Actor("admin", "ada")
@@ -179,13 +179,14 @@ def believe(dispatch: Dispatch) -> None:
 
 
 @pytest.fixture
-async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
+async def two(start: StartDispatch, monkeypatch: pytest.MonkeyPatch) -> tuple[Dispatch, Dispatch]:
     """Two nodes that both dispatch."""
+    outlast_pauses(monkeypatch)
     first = await start()
     await until(lambda: first.node.lease.held)
     second = await start()
     await second.node.lease.release()
     believe(second)
-    await until(lambda: first.node.lease.held)
+    assert first.node.lease.held
     assert second.node.lease.held
     return first, second

@@ -28,7 +28,7 @@ from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import DATABASE_ERRORS
 from server.store.rows import read_work
 from tests.dispatcher.conftest import ADA, Dispatch, StartDispatch
-from tests.waiting import until
+from tests.waiting import outlast_pauses, until
 
 TEN_MINUTES = 600.0
 LONGER = 3600.0
@@ -81,8 +81,7 @@ async def halted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> HaltedCl
     monkeypatch.setattr(DatabaseTime, "on_loop", on_loop)
     monkeypatch.setattr(DatabaseClock, "seconds", lambda _: clock.at.timestamp())
     monkeypatch.setattr(DatabaseTime, "now", lambda _: clock.at)
-    monkeypatch.setattr("server.lease.LASTS_SECONDS", LONGER)
-    monkeypatch.setattr("server.heartbeat.DEAD_AFTER_SECONDS", LONGER)
+    outlast_pauses(monkeypatch)
     # The replay plans every 30 s, and follows each plan.
     monkeypatch.setattr("server.dispatcher.holds.LAST_LOOK_SECONDS", ROUND_SECONDS)
     monkeypatch.setattr("server.dispatcher.holds.MOVED_SECONDS", 0.0)

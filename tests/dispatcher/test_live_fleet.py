@@ -18,7 +18,7 @@ from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
 from tests.builders import a_delivery
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
-from tests.waiting import until
+from tests.waiting import outlast_pauses, until
 
 NORTH, EAST = PICKUP
 NEVER = 600.0
@@ -152,6 +152,7 @@ async def test_a_read_that_began_before_a_commit_does_not_undo_it(dispatch: Disp
 @pytest.fixture
 async def others(start: StartDispatch, monkeypatch: pytest.MonkeyPatch) -> tuple[Dispatch, Dispatch]:
     """The node with the lease, and another; only hints tell the first of the second."""
+    outlast_pauses(monkeypatch)
     holder = await start()
     await until(lambda: fleet_of(holder).ready)
     other = await start()

@@ -14,7 +14,7 @@ from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
 from server.store.reads.unassigned import read_waiting
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, outlast_pauses, until
 
 NORTH, EAST = PICKUP
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -279,6 +279,7 @@ async def test_an_order_made_on_another_node_is_offered_by_the_holder(
     start: StartDispatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.dispatcher.matcher.POLL_SECONDS", 600.0)
+    outlast_pauses(monkeypatch)
     holder = await start()
     await until(lambda: holder.node.lease.held)
     other = await start()

@@ -16,7 +16,7 @@ from server.sockets import session
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.sockets.test_live_sockets import HERE, THERE, a_driver, ready, until_driver
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, outlast_pauses, until
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "40"))
 NEAR_DORA = {"lat": HERE["lat"] + 0.009, "lon": HERE["lon"]}
@@ -101,8 +101,9 @@ class Return:
 
 
 @pytest.fixture(params=["with the lease", "without the lease"])
-async def here(node: StartNode, request: pytest.FixtureRequest) -> Node:
+async def here(node: StartNode, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Node:
     """One of two nodes."""
+    outlast_pauses(monkeypatch)
     nodes = [await node(), await node()]
     lives = [started.app.state.node for started in nodes]
     await until(lambda: any(live.matcher.fleet.ready for live in lives))
