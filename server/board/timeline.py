@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -11,13 +11,14 @@ from msgspec import Struct
 from server.board import formats as f
 from server.contract import words as w
 from server.dispatch.model import Actor
-from server.dispatch.phone_clocks import OFFLINE_AFTER
 from server.store.connections import Pool
 from server.store.reads.deliveries import TimelineEvent
 from server.store.reads.drivers import read_names
 from server.store.reads.notices import Notice
 from server.texts.speech import said, spoken
 
+SEEN_AFTER: Final = timedelta(seconds=2)
+"""A report that arrived so much later than what it is about has both times. The facts of an order have the first."""
 OFFER_OVER: Final = ("offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn")
 
 
@@ -45,7 +46,7 @@ TONES: Final = {
 class StoryLine(Struct, frozen=True):
     """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, and the notices that
     were made of it. `what` may have a place for the driver, `{driver}`, which the template fills with a link; without
-    one, `driver` is shown beside it, if there is any. `received` is when it was reported, if that was long after `at`,
+    one, `driver` is shown beside it, if there is any. `received` is when it was reported, if that was later than `at`,
     when it happened; the lines are in the order of the reports.
     """
 
@@ -99,9 +100,8 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
     data: dict[str, Any] = msgspec.json.decode(event.data)
     driver = names.get(event.driver_id or "")
     happened = datetime.fromisoformat(data["happenedAt"]) if data.get("happenedAt") else event.at
-    offline = event.at - happened > OFFLINE_AFTER
     return StoryLine(
-        happened if offline else event.at,
+        happened,
         _what(event, driver),
         " · ".join(part for part in _more(event.type, data, names) if part),
         by(event.actor, names),
@@ -110,7 +110,7 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
         driver,
         event.type,
         [],
-        event.at if offline else None,
+        event.at if event.at - happened >= SEEN_AFTER else None,
     )
 
 

@@ -36,6 +36,28 @@ async def test_what_was_done_without_a_network_has_its_own_time_and_that_of_the_
     assert times["Dan arrived"] == [arrived["at"]]
 
 
+async def test_the_facts_and_the_timeline_have_the_same_time_of_a_handover(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery, job = await site.assignment(dan)
+    await site.node.change("UPDATE assignments SET created_at = now() - interval '10 min' WHERE id = $1", job["id"])
+    for step, seconds in (("pickup", 20), ("complete", 8)):
+        sent = {"at": "2026-01-01T10:00:00Z", "sentAt": f"2026-01-01T10:00:{seconds:02}Z"}
+        assert (await dan.post(f"/assignments/{job['id']}/{step}", sent)).status_code == 200
+    events = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    shown = await page(site, f"/board/deliveries/{delivery['id']}")
+    facts = {pair.one("dt").text: pair.one("dd") for pair in shown.one(class_="facts").every("div")}
+    lines = {line.one("b").text: line for line in shown.one("ol", class_="timeline").every("li")}
+    for fact, line, kind in (
+        ("Picked up", "Picked up by Dan", "delivery.picked_up"),
+        ("Delivered", "Delivered by Dan", "delivery.delivered"),
+    ):
+        [event] = [event for event in events if event["type"] == kind]
+        happened, received = (time["datetime"] for time in lines[line].every("time"))
+        assert (happened, received) == (event["data"]["happenedAt"], event["at"])
+        assert facts[fact].one("time")["datetime"] == happened
+        assert "received" in lines[line].text
+
+
 async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     dan = await site.driver("Dan <b>", at_work=True)
     delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
