@@ -229,6 +229,9 @@ async def test_a_viewer_sees_no_controls_and_is_refused_by_the_server_too(site: 
     await board.keyboard.press("a")
     await board.keyboard.press("c")
     await expect(board.get_by_role("dialog")).to_be_hidden()
+    await board.set_viewport_size({"width": 2200, "height": 950})  # a narrower panel leaves the column out
+    tries = board.get_by_role("button", name="Tries")
+    await expect(tries).to_have_accessible_description(re.compile("^How often Callboard has tried to find a driver"))
     status = await board.evaluate(
         """async (id) => (await fetch(`/board/deliveries/${id}/cancel`, {method: "POST",
             headers: {"X-CSRF-Token": callboard.csrfToken(), "Content-Type": "application/x-www-form-urlencoded"},

@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE, until
 from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
+from tests.web.people import HTML
 
 
 async def open_board(site: Site) -> Element:
@@ -37,6 +38,9 @@ async def test_the_page_shows_who_waits_and_why_nobody_comes(site: Site) -> None
     assert row.cell("level").text == "Waiting"
     assert row.cell("level")["data-shape"] == "calm"
     assert row["data-zone"] == "north"
+    tries = page.one("button", data_sort="tries")["title"]
+    assert tries.startswith("How often Callboard has tried to find a driver")
+    assert tries in (await site.vic.get("/unassigned", headers=HTML)).text
     assert row.one("a")["href"] == f"/board/deliveries/{delivery['id']}"
     ages = row.cell("age").one("time")
     levels = row.cell("next").one("time")
