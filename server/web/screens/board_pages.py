@@ -37,7 +37,7 @@ from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.http.errors import existing, not_found
 from server.web.screens.board_steps import steps_of
-from server.web.screens.order_form import PROOFS
+from server.web.screens.order_fields import PROOFS
 from server.web.screens.shell import page_or_now, with_now
 
 TIMELINE_LIMIT: Final = 2_000

@@ -20,7 +20,7 @@ from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.screens.downloads import table_file
-from server.web.screens.order_form import TEXTS as LABELS
+from server.web.screens.order_fields import TEXTS as LABELS
 from server.web.screens.orders import FILE_ROWS, ORDERS, chosen_filters, last_drivers, wanted_of
 
 FILE_PAGE: Final = 500

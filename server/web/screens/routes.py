@@ -26,6 +26,7 @@ from server.web.screens import (
     login,
     notices,
     order_form,
+    order_places,
     orders,
     orders_file,
     policy,
@@ -42,7 +43,7 @@ from server.web.screens.shell import screens
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, orders_file,
-    order_form, imports, first_run, tracking, keys, account, day_report,
+    order_form, order_places, imports, first_run, tracking, keys, account, day_report,
     report_mail, privacy,
 )  # fmt: skip
 
