@@ -1,5 +1,6 @@
 """Callboard as a real process: started with settings of the test's own, and ended at its end."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import pytest
+import structlog
 
 from server.cli import commands as cli
 from tests.conftest import SECRET
@@ -68,7 +70,33 @@ class Call(Protocol):
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def logs_as_before() -> Iterator[None]:
+    """What a command sets for its own process is taken back: later tests would log into the output of this one."""
+    root, raising = logging.getLogger(), logging.raiseExceptions
+    before, level = root.handlers[:], root.level
+    levels = {
+        name: logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    root.handlers[:] = []
+    yield
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.raiseExceptions = raising
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger):
+            logger.setLevel(levels.get(name, logging.NOTSET))
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def call(
+    logs_as_before: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
     """Runs short commands without the cost of a process, with no setting but those given."""
 
     def run_here(*arguments: str, **settings: str) -> tuple[int, str, str]:

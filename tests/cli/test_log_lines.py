@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -12,28 +11,7 @@ import structlog
 
 from server.process.log_format import write_logs
 
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root, raising = logging.getLogger(), logging.raiseExceptions
-    before, level = root.handlers[:], root.level
-    levels = {
-        name: logger.level
-        for name, logger in logging.root.manager.loggerDict.items()
-        if isinstance(logger, logging.Logger)
-    }
-    root.handlers[:] = []
-    yield
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-        handler.close()
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.raiseExceptions = raising
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger):
-            logger.setLevel(levels.get(name, logging.NOTSET))
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
