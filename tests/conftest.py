@@ -152,6 +152,10 @@ class Node:
         finally:
             await connection.close()
 
+    async def reach_deadline(self, offer_id: str) -> None:
+        """The offer's deadline is now, however long the test took to get here."""
+        await self.change("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
+
 
 class StartNode(Protocol):
     """`await node()` starts one; several share the test's database. Ended after the test at the latest."""

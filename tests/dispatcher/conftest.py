@@ -107,8 +107,8 @@ class Dispatch:
         offer_id: str | None = await self.one("SELECT current_offer_id FROM deliveries WHERE id = $1", delivery_id)
         return offer_id
 
-    async def end_offer_soon(self, offer_id: str | None) -> None:
-        """Its deadline comes now, however long it took to get here."""
+    async def reach_deadline(self, offer_id: str | None) -> None:
+        """The offer's deadline is now, however long the test took to get here."""
         await self.execute("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
 
     async def reject(self, delivery_id: str) -> None:

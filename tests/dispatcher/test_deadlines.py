@@ -59,7 +59,7 @@ async def test_a_received_offer_is_assigned_at_its_deadline(two: tuple[Dispatch,
     offer_id = await until(lambda: dispatch.open_offer(delivery_id))
     assert offer_id is not None
     await dispatch.done(c.ConfirmReceipt(offer_id, dan, by(dan)))
-    await dispatch.end_offer_soon(offer_id)
+    await dispatch.reach_deadline(offer_id)
     await until(lambda: dispatch.one("SELECT count(*) FROM assignments WHERE source = 'auto_accepted'"))
     assert events_about(two, delivery_id=delivery_id)["delivery.assigned"] == 1
 
@@ -221,7 +221,7 @@ async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> N
         transaction = blocker.transaction()
         await transaction.start()
         await blocker.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
-        await dispatch.end_offer_soon(offer_id)
+        await dispatch.reach_deadline(offer_id)
         answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
         assert isinstance(answer, Refusal)
         await until(lambda: _resting(dispatch, offer_id or ""))

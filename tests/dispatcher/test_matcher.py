@@ -109,7 +109,7 @@ async def test_who_let_it_expire_is_asked_again_after_the_cooldown(dispatch: Dis
     dan = await dispatch.a_driver()
     delivery_id = await dispatch.an_order()
     first = await until(lambda: dispatch.open_offer(delivery_id))
-    await dispatch.end_offer_soon(first)
+    await dispatch.reach_deadline(first)
     await until(lambda: _is(failure_of(dispatch, delivery_id), "all_excluded"))
     await dispatch.set_policy(reoffer_cooldown_seconds=1)
     again = await until(lambda: dispatch.open_offer(delivery_id))

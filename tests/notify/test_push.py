@@ -129,7 +129,7 @@ async def test_what_a_browser_showed_was_not_seen_by_anybody(site: Site, receive
     received = await pushed("received", site)
     assert (await dan.post(shown)).status_code == 204
     assert (await pushed("received", site))["receivedAt"] == received["receivedAt"], "the first time counts"
-    await site.end_offer_soon((await dan.offer())["id"])
+    await site.node.reach_deadline((await dan.offer())["id"])
     expired = await until(lambda: event(site, delivery["id"], "offer.expired"))
     assert "assignmentId" not in expired["data"]
     [offered] = [item for item in await record(site, **ABOUT) if item["channel"] != "push"]

@@ -52,7 +52,7 @@ async def test_a_drivers_notice_that_nobody_confirmed_has_failed_and_says_why(si
     dan = await site.driver("Dan", at_work=True)
     await site.delivery()
     assert (await outcome(site, "pending", to="driver"))["channel"] is None
-    await site.end_offer_soon((await dan.offer())["id"])
+    await site.node.reach_deadline((await dan.offer())["id"])
     failed = await outcome(site, "failed", to="driver")
     assert failed["lastError"] == "no socket was open"
     assert failed["failedAt"]

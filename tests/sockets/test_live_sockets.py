@@ -365,11 +365,6 @@ async def test_a_database_that_forgot_a_driver_ends_their_socket(node: StartNode
         assert app.closed == 4101
 
 
-async def the_deadline_comes(node: Node, offer_id: str) -> None:
-    """The offer's deadline is now, however long the test took to get here."""
-    await node.change("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
-
-
 async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_the_next_driver(node: StartNode) -> None:
     here = await node()
     dan, dora = await a_driver(here), await a_driver(here, "Dora")
@@ -382,7 +377,7 @@ async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_th
         assert (await doras.ask("location", **THERE))["type"] == "ack"
         await dans.close()
         await until_driver(here, dan, lambda d: not d["connected"])
-        await the_deadline_comes(here, offer["id"])
+        await here.reach_deadline(offer["id"])
         assert (await doras.hear("offer"))["offer"]["deliveryId"] == offer["deliveryId"]
     driver = await call(here, "GET", f"/drivers/{dan}")
     assert (driver["availability"], driver["activeCount"]) == ("available", 0)
@@ -447,7 +442,7 @@ async def test_an_order_is_given_to_a_silent_phone_that_is_there(node: StartNode
         if how != "stays":
             app = await phones.enter_async_context(driver_app(second.ws_url, dan))
             await app.hear("hello")
-        await the_deadline_comes(first, offer["id"])
+        await first.reach_deadline(offer["id"])
         assert (await app.hear("assignment"))["assignment"]["source"] == "auto_accepted"
 
 
@@ -461,7 +456,7 @@ async def test_silence_is_no_yes_when_the_whole_server_was_away_at_the_deadline(
         offer = (await app.hear("offer"))["offer"]
         assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
         await first.stop()
-    await the_deadline_comes(first, offer["id"])
+    await first.reach_deadline(offer["id"])
     second = await node()
     async with driver_app(second.ws_url, dan) as app:
         await app.hear("hello")

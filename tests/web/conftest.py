@@ -112,10 +112,6 @@ class Site:
         pool = self.node.app.state.node.database.pool
         return await pool.fetchval("SELECT at FROM driver_positions WHERE driver_id = $1", driver.id)
 
-    async def end_offer_soon(self, offer_id: str) -> None:
-        """Its deadline comes now, however long it took to get here."""
-        await self.node.change("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
-
     async def assignment(self, driver: Driver, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A delivery that this driver, at work and the only one, has accepted; and its assignment."""
         delivery = await self.delivery(**changes)

@@ -101,7 +101,7 @@ async def test_the_numbers_count_answers_apart_from_silence(site: Site) -> None:
     dan = await site.driver(at_work=True)
     await site.delivery()
     silent = await dan.offer()
-    await site.end_offer_soon(silent["id"])
+    await site.node.reach_deadline(silent["id"])
 
     async def over() -> Any:
         return (await site.vic.get("/admin/stats")).json()["expired"] == 1
