@@ -135,7 +135,7 @@ async def test_drivers_are_looked_for_so_long_before_an_order_is_ready(
     row = await running.app.state.node.database.pool.fetchrow(
         "SELECT extract(epoch FROM dispatch_at - created_at), prep_seconds, notes FROM deliveries"
     )
-    assert float(row[0]) == pytest.approx(300, abs=2)
+    assert 240 < float(row[0]) < 302, "300 s, less what the request took"
     assert tuple(row)[1:] == (600, f"order o0 of {quick_day.name}")
 
 
