@@ -5,8 +5,9 @@ import { newId } from "./ids.js";
 import { read, write } from "./storage.js";
 
 const LOCK = "callboard-tab";
-const TAB = "callboard.driver.tab"; // without https a browser has no locks: the tab that was opened last
+const TAB = "callboard.driver.tab"; // the tab used last, for browsers without locks (plain http) and for pages of earlier releases
 const RELOAD_MS = 3_000; // a tab that is only reloaded is back by then
+const GRANTED_MS = 2_000; // a browser that does not answer keeps nobody from work
 
 export class Tab {
   /**
@@ -31,10 +32,11 @@ export class Tab {
   use() {
     this._waiting?.abort();
     const locks = this._locks;
-    if (!locks) write(TAB, this._id);
+    write(TAB, this._id);
     if (!locks || this._isUsed) return Promise.resolve();
     this._isUsed = true;
     return new Promise((used) => {
+      setTimeout(used, GRANTED_MS);
       const granted = () => {
         used();
         return forever();

@@ -256,6 +256,9 @@ async def test_who_pressed_reject_has_answered_also_without_a_reason(chromium: B
         await pass_time(dans, 700)
         await dans.press("Reject")
         await expect(dans.offer.get_by_role("heading", name="Why not?")).to_be_visible()
+        hint = "Without a reason it is rejected when the time has run out."
+        await expect(dans.offer.get_by_role("group", name="Why not?")).to_have_accessible_description(hint)
+        await expect(dans.page.locator("#reasons-hint")).to_be_in_viewport(ratio=1)
         assert (await dan.offer())["deliveryId"] == delivery["id"]
         if end == "the time ends":
             await dans.page.clock.fast_forward(LONG_SECONDS * 1000 - 3_000)
@@ -588,8 +591,14 @@ async def test_another_driver_on_the_same_phone_sends_nothing_of_the_first(chrom
 
 
 async def tap_after(on: Phone, what: Locator) -> None:
-    await pass_time(on, 700)
-    await tap(what)
+    """Press it once it takes a press, by the stopped clock: an answer of the server may still have moved it."""
+
+    async def takes_a_press() -> bool:
+        await pass_time(on, 700)
+        return await what.and_(on.page.locator(":not([data-settling])")).is_visible()
+
+    await until(takes_a_press)
+    await what.click()
 
 
 async def test_each_delivery_in_hand_has_its_own_time(chromium: Browser, site: Site) -> None:
