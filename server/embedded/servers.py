@@ -113,9 +113,9 @@ class Embedded:
                 self._use = (self.data / USE).open("ab")
                 fcntl.flock(self._use, fcntl.LOCK_SH)
                 try:
+                    self._start_watchdog()
                     self._start_postgres()
                     self._start_valkey()
-                    self._start_watchdog()
                 except BaseException:
                     self._leave(within=5.0)
                     raise

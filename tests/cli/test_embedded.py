@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,22 @@ async def test_after_a_kill_they_end_with_their_last_user(run_bare: Run, data: P
     await later.ready()
     assert await later.end() == 0
     assert servers_of(data) == []
+
+
+KILLED_AFTER_POSTGRES = """
+import os, signal, sys
+from pathlib import Path
+from server.embedded.servers import Embedded
+Embedded._start_valkey = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+Embedded(Path(sys.argv[1]), durable=False).start()
+"""
+
+
+async def test_a_start_that_is_killed_leaves_no_server(data: Path) -> None:
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", KILLED_AFTER_POSTGRES, str(data)])
+    assert killed.returncode == -signal.SIGKILL
+    assert "ready to accept connections" in (data / "postgres.log").read_text()
+    await until(lambda: servers_of(data) == [])
 
 
 def test_a_start_after_a_power_cut_works(data: Path) -> None:
