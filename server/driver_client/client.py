@@ -86,12 +86,12 @@ class DriverClient:
         pause = FIRST_PAUSE_SECONDS
         while True:
             await asyncio.sleep(self.away_seconds)
-            greeted = False
+            understood = False
             connection: Connection | None = None
             try:
                 token, last_seq = await self._token(), self.mirror.seq
                 connection = Connection(self.url, token, self._take, last_seq=last_seq, take_over=take_over != "ask")
-                greeted = await self._session(connection)
+                understood = await self._session(connection)
             except (OSError, TimeoutError, httpx.TransportError):  # who makes the tokens may be away too
                 pass
             finally:
@@ -102,16 +102,17 @@ class DriverClient:
             code = connection.close_code if connection is not None else None
             if connection is not None and code is not None and code in FINAL_CODES and code != TOKEN_EXPIRED:
                 raise Dismissed(code, connection.close_reason)
-            if greeted:
+            if connection is not None and connection.hello is not None and take_over == "once":
+                take_over = "ask"
+            if understood:
                 pause = FIRST_PAUSE_SECONDS
-                take_over = "ask" if take_over == "once" else take_over
             wait = self._come_back_in if self._come_back_in is not None else pause * random.uniform(0.5, 1.5)
             self._come_back_in = None
             await asyncio.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _session(self, connection: Connection) -> bool:
-        """One connection, from its handshake to its end; whether there was a `hello`."""
+        """One connection, from its handshake to its end; whether there was a `hello` that could be read."""
         self._connection = connection
         await connection.open()
         async with asyncio.timeout(HELLO_SECONDS):
@@ -122,7 +123,7 @@ class DriverClient:
                 connection.cut()
             elif connection.silent_seconds > self._heartbeat_seconds and connection.usable:
                 connection.send("ping")
-        return True
+        return self.connected.is_set()
 
     def _take(self, frame: m.Frame) -> None:
         """Take a message; if one before it is missing, connect again, which brings it."""

@@ -103,6 +103,42 @@ async def test_a_client_that_misses_a_message_connects_again_and_gets_it(shop: S
         assert (client.connects, client.mirror.gaps) == (2, 1)
 
 
+async def test_a_client_that_cannot_read_the_snapshot_comes_back_less_and_less_often(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every `hello` leaves it behind, so it connects again. After one that it can read, the pauses are short again."""
+    first_pause = 0.05
+    monkeypatch.setattr("server.driver_client.client.FIRST_PAUSE_SECONDS", first_pause)
+    understand, sleep = m.understand, asyncio.sleep
+    unreadable: set[str] = set()
+    pauses: list[float] = []
+
+    def read(frame: m.Frame) -> m.ToDriver | None:
+        return understand(frame | {"seq": "?"} if frame["type"] in unreadable else frame)
+
+    _, client = await shop.a_client()
+    async with beside(client.run()) as task:
+
+        async def note(seconds: float) -> None:
+            if seconds > 0 and asyncio.current_task() is task:
+                pauses.append(seconds)
+            await sleep(seconds)
+
+        monkeypatch.setattr(m, "understand", read)
+        monkeypatch.setattr(asyncio, "sleep", note)
+        await until(client.connected.is_set)
+        client.tell(here())
+        unreadable |= {"offer", "hello"}
+        await an_order(shop)
+        await until(lambda: pauses and pauses[-1] > 4 * first_pause)
+        unreadable.clear()
+        await until(client.connected.is_set)
+        pauses.clear()
+        client.lose_network(0)
+        await until(lambda: pauses)
+        assert pauses[0] <= 1.5 * first_pause
+
+
 async def test_what_fails_is_brought_back(shop: Shop) -> None:
     _, client = await shop.a_client()
     async with running(client):
