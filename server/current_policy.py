@@ -151,8 +151,11 @@ class CurrentSettings:
     async def change(self, values: Mapping[str, str], by: str) -> None:
         """Set these on all nodes: here at once. The values must be good. Raises DatabaseAway."""
         assert self._pool is not None, "the first refresh brings the pool"
-        await write_company_settings(self._pool, values, by)
-        await self.refresh()
+        async with self._reading:  # no read that is older replaces them
+            await write_company_settings(self._pool, values, by)
+            before = {name: found.value for name, found in self.on_screen.items()}
+            new = {name: SetValue(value, by) for name, value in values.items() if before.get(name) != value}
+            self._take(self.on_screen | new)
 
     def _take(self, found: dict[str, SetValue]) -> None:
         if found == self.on_screen:

@@ -3,11 +3,12 @@
 Every read is one statement, so that what it shows belongs together, and is bounded in rows and in time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import structlog
 
 from server.store.connections import Queries
 
@@ -28,6 +29,9 @@ _AWAY: Final = (
 )
 
 
+log = structlog.get_logger(__name__)
+
+
 class DatabaseAway(Exception):
     """The database is unavailable or too slow now; the caller can try again."""
 
@@ -42,6 +46,18 @@ def database_errors() -> Iterator[None]:
         if isinstance(error, ValueError):
             raise
         raise DatabaseAway(type(error).__name__) from error
+
+
+async def unless_away(read: Awaitable[Found]) -> Found | None:
+    """What is shown beside a change that is stored; None if it cannot be read now. An error would say that nothing was
+    done, and a secret that is shown only once would be lost.
+    """
+    try:
+        with database_errors():
+            return await read
+    except DatabaseAway as error:
+        log.warning("read_after_change_failed", reason=str(error))
+        return None
 
 
 async def fetch(pool: Queries, query: str, *args: object, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> list[Any]:

@@ -29,23 +29,24 @@ _MESSAGE: Final = f"""
 SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
        d.last_status, d.last_error, d.seq,
        ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50),
-       (SELECT o.seller_order_id FROM deliveries o WHERE o.id = {ABOUT.format(key="d.key")})
-FROM webhook_deliveries d"""  # noqa: S608
-MESSAGES: Final = f"""{_MESSAGE}
+       (SELECT o.seller_order_id FROM deliveries o WHERE o.id = {ABOUT.format(key="d.key")})"""  # noqa: S608
+MESSAGES: Final = f"""{_MESSAGE} FROM webhook_deliveries d
 WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
   AND ($3::text IS NULL OR $3 = CASE WHEN d.delivered_at IS NOT NULL THEN 'delivered'
                                      WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
 ORDER BY d.seq DESC LIMIT $4"""
-MESSAGE: Final = f"{_MESSAGE} WHERE d.id = $1"
+MESSAGE: Final = f"{_MESSAGE} FROM webhook_deliveries d WHERE d.id = $1"
 _AGAIN: Final = f"""
 delivered_at = NULL, parked_at = NULL, next_attempt_at = clock_timestamp(),
     retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})"""
 # By hand it goes to the end of the line, and is tried for a day again.
 REDELIVER: Final = f"""
-UPDATE webhook_deliveries d
-SET {_AGAIN}, seq = CASE WHEN {OPEN} THEN seq ELSE {_NEXT_SEQ} END
-FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
-RETURNING d.webhook_id"""  # noqa: S608
+WITH again AS (
+    UPDATE webhook_deliveries d
+    SET {_AGAIN}, seq = CASE WHEN {OPEN} THEN seq ELSE {_NEXT_SEQ} END
+    FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
+    RETURNING d.*)
+{_MESSAGE} FROM again d"""  # noqa: S608
 # In their original order.
 REDELIVER_PARKED: Final = f"""
 WITH parked AS MATERIALIZED (
@@ -155,12 +156,11 @@ async def read_message(pool: Pool, message_id: str) -> LoggedMessage | None:
     return await fetch_one_as(pool, LoggedMessage, MESSAGE, message_id)
 
 
-async def redeliver(pool: Pool, message_id: str) -> str | None:
-    """Send a message again now, whatever its status; returns the id of its webhook. None if there is no such message,
-    or its webhook is inactive.
+async def redeliver(pool: Pool, message_id: str) -> LoggedMessage | None:
+    """Send a message again now, whatever its status, and return it. None if there is no such message, or its webhook is
+    inactive.
     """
-    row = await fetch_one(pool, REDELIVER, message_id)
-    return row[0] if row is not None else None
+    return await fetch_one_as(pool, LoggedMessage, REDELIVER, message_id)
 
 
 async def redeliver_parked(pool: Pool, webhook_id: str) -> int:

@@ -2,11 +2,13 @@
 
 from msgspec import structs
 
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.events import AlertAcknowledged
+from server.dispatch.model import Alert
 from server.dispatch.refusals import Refusal
-from server.store.query import DatabaseAway
+from server.store.query import unless_away
 from server.store.reads.alerts import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, VIEWERS
@@ -27,19 +29,20 @@ from server.web.http.errors import existing, refused
 async def acknowledge_alert(request: Call, alert_id: PathId) -> a.AlertView:
     node = node_of(request)
     done = await node.executor.submit(c.AcknowledgeAlert(alert_id, request.user.actor))
-    if not isinstance(done, Refusal) and done.decided.events:
-        (acknowledged,) = done.decided.events
-        assert isinstance(acknowledged, AlertAcknowledged)
-        row = acknowledged.alert
-        try:
-            numbers = await alert_numbers(node, [row])
-        except DatabaseAway:  # it is acknowledged anyway
-            numbers = {}
-        return alert_view(row, numbers)
+    if not isinstance(done, Refusal) and (row := just_acknowledged(done)) is not None:
+        return alert_view(row, await unless_away(alert_numbers(node, [row])) or {})
     known_row = existing(await read_alert(node.database.pool, alert_id))
     if isinstance(done, Refusal):
         raise refused(done)
     return alert_view(known_row, await alert_numbers(node, [known_row]))
+
+
+def just_acknowledged(done: Answer) -> Alert | None:
+    """The alert as it is now; None if somebody had acknowledged it before."""
+    for event in done.decided.events:
+        assert isinstance(event, AlertAcknowledged)
+        return event.alert
+    return None
 
 
 @endpoint("GET /admin/alerts/{alert_id}", "Get an alert with the deliveries and drivers that caused it.", VIEWERS)

@@ -483,7 +483,8 @@ class SentToAll(ResponseBody, frozen=True):
 
 class ErasedView(ResponseBody, frozen=True):
     """The number of rows changed. `later` counts deliveries under way: they are erased at their end. `filesLeft` counts
-    photos that the S3-compatible store has not removed yet: Callboard tries again until it has.
+    photos that the S3-compatible store has not removed yet: Callboard tries again until it has. It is missing if the
+    database failed right after the rows were erased.
     """
 
     deliveries: int
@@ -491,7 +492,7 @@ class ErasedView(ResponseBody, frozen=True):
     messages: int
     webhooks: int
     later: int
-    files_left: int
+    files_left: int | UnsetType = UNSET
 
 
 class ImportMistake(ResponseBody, frozen=True):

@@ -15,7 +15,7 @@ from server.dispatch.names import with_ascii_digits
 from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
-from server.store.query import DatabaseAway
+from server.store.query import unless_away
 from server.store.reads.drivers import driver_exists, find_drivers, read_driver
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_VIEWERS, VIEWERS
 from server.web.access.tokens import mint_token
@@ -72,10 +72,8 @@ async def _as_they_are_now(request: Call, done: Answer) -> DriverView:
     say that nothing was done.
     """
     assert done.driver is not None
-    try:
-        return await shown(node_of(request), done.driver)
-    except DatabaseAway:
-        return _view(node_of(request), done.driver, UNSET)
+    node = node_of(request)
+    return await unless_away(shown(node, done.driver)) or _view(node, done.driver, UNSET)
 
 
 def _view(node: Node, driver: Driver, device_count: int | UnsetType) -> DriverView:

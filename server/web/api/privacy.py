@@ -1,11 +1,13 @@
 """The HTTP API of privacy: an admin erases the personal data of a person, by their phone."""
 
 import structlog
+from msgspec import UNSET
 
+from server.node import Node
 from server.store.jobs.erasing import Erased, erase_person
 from server.store.jobs.proof_objects import remove_now
 from server.store.proofs import count_objects
-from server.store.query import database_errors
+from server.store.query import database_errors, unless_away
 from server.web.access.guards import ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
@@ -24,16 +26,25 @@ log = structlog.get_logger(__name__)
 async def erase(request: Call, given: s.Erasure) -> a.ErasedView:
     erased, left = await erase_by_phone(request, given)
     rows = erased.rows
-    return a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later, left)
+    files_left = UNSET if left is None else left
+    return a.ErasedView(
+        rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later, files_left
+    )
 
 
-async def erase_by_phone(request: Call, given: s.Erasure) -> tuple[Erased, int]:
-    """What was erased, and the number of photos that the store has not removed yet. Raises 503."""
+async def erase_by_phone(request: Call, given: s.Erasure) -> tuple[Erased, int | None]:
+    """What was erased, and the number of photos that the store has not removed yet, None if that cannot be read.
+    Raises 503 if nothing was erased.
+    """
     node = node_of(request)
     with database_errors():
         erased = await erase_person(node.database, given.phone, request.user.actor.id)
-        actor = request.user.actor
-        log.info("erase_requested", rows=dict(erased.rows), later=erased.later, actor=actor.type, actorId=actor.id)
-        await remove_now(node.database.pool, node.object_store)
-        left = (await count_objects(node.database.pool, 0)).overdue
-    return erased, left
+    actor = request.user.actor
+    log.info("erase_requested", rows=dict(erased.rows), later=erased.later, actor=actor.type, actorId=actor.id)
+    return erased, await unless_away(_photos_left(node))
+
+
+async def _photos_left(node: Node) -> int:
+    """How many photos are left after a try to remove them. Raises DatabaseAway."""
+    await remove_now(node.database.pool, node.object_store)
+    return (await count_objects(node.database.pool, 0)).overdue

@@ -52,11 +52,11 @@ async def sent_again(request: Call, message_id: str) -> webhook_log.LoggedMessag
     """Send a message again now, and return it. Raises 404, 409 or DatabaseAway."""
     node = node_of(request)
     sent = await webhook_log.redeliver(node.database.pool, message_id)
-    row = existing(await webhook_log.read_message(node.database.pool, message_id))
     if sent is None:
+        existing(await webhook_log.read_message(node.database.pool, message_id))
         raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook of this message is not active.")
-    node.webhooks.look(sent)
-    return row
+    node.webhooks.look(sent.webhook_id)
+    return sent
 
 
 @endpoint(

@@ -11,7 +11,7 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 
 from server.board.csv_forms import CHOICES
-from server.store.query import DatabaseAway, database_errors
+from server.store.query import DatabaseAway, database_errors, unless_away
 from server.texts.speech import later, said
 from server.web.access.guards import VIEWERS
 from server.web.access.login_limits import LoginLimits
@@ -60,16 +60,20 @@ async def change_password(request: Call) -> ASGIResponse:
         return await _account(request, session, 422, problem=said("The current password is wrong."))
     with database_errors():
         await change_person(pool_of(request), session.user_id, password=new)
-    sessions = sessions_of(request)
-    sessions.user_changed(session.user_id)
-    opened = await sessions.find(await sessions.open(session.user_id, browser_of(request)))
+    sessions_of(request).user_changed(session.user_id)
+    opened = await unless_away(_opened(request, session.user_id))
     log.info("password_changed", name=session.name)
     text = said("Your password is changed. You are logged out in all other browsers.")
-    if opened is None:  # deactivated in this very moment
-        return see_other(LOGIN)
+    if opened is None:  # the database is away, or the person was deactivated in this very moment
+        return see_other(LOGIN, flash(request, "good", said("Your password is changed. Log in with it.")))
     return see_other(
         ACCOUNT, [*flash(request, "good", text).items(), *logged_in_headers(request, opened, session.name)]
     )
+
+
+async def _opened(request: Call, user_id: str) -> LoginSession | None:
+    sessions = sessions_of(request)
+    return await sessions.find(await sessions.open(user_id, browser_of(request)))
 
 
 @post(f"{ACCOUNT}/sessions", guards=[VIEWERS], status_code=200, opt={FORM: True})

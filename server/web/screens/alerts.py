@@ -23,6 +23,7 @@ from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_b
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
+from server.web.api.alerts import just_acknowledged
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
@@ -110,7 +111,7 @@ async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     answer = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
     if isinstance(answer, Refusal):
         return refused_here(request, answer, PATH)
-    alert = await read_alert(node.database.pool, known)
+    alert = just_acknowledged(answer) or await read_alert(node.database.pool, known)
     return acted(
         request,
         said("Alert acknowledged by {person}.", person=alert.acknowledged_by if alert else request.user.subject),

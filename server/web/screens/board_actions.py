@@ -28,6 +28,7 @@ from server.store.reads.alerts import read_alert
 from server.store.reads.drivers import OffShift, off_shift_drivers, read_driver
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
+from server.web.api.alerts import just_acknowledged
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of
@@ -284,8 +285,8 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
 async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """Acknowledge an alert; the first person who did so keeps it."""
     known = id_in_path(alert_id)
-    await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
-    alert = await read_alert(pool_of(request), known)
+    answer = await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
+    alert = just_acknowledged(answer) or await read_alert(pool_of(request), known)
     person = alert.acknowledged_by if alert else request.user.subject
     return done(said("Alert acknowledged by {person}.", person=person))
 

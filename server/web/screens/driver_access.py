@@ -14,8 +14,10 @@ from msgspec import Struct
 from server.contract.views import parse_instant
 from server.dispatch import commands as c
 from server.dispatch.model import Driver
+from server.dispatch.refusals import TRY_AGAIN
 from server.ids import canonical
 from server.store.devices import EndReason, list_devices
+from server.store.query import DatabaseAway, unless_away
 from server.store.reads.drivers import read_driver
 from server.store.sign_in import open_invitation
 from server.texts.languages import language_for
@@ -79,7 +81,7 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
                 return await _access(request, driver, 422, problem=said("Choose a device."))
             await revoke_device(request, driver.id, device_id)
             message = said("{driver} is signed out on that device.", driver=driver.name)
-            if orders := await _in_hand(request, driver):
+            if orders := await unless_away(_in_hand(request, driver)):
                 message += " " + _still_theirs(orders)
             return see_other(_path(driver), flash(request, "good", message))
         case _:
@@ -124,10 +126,13 @@ def _path(driver: Driver) -> str:
 
 
 async def _in_hand(request: Call, driver: Driver) -> list[str]:
-    """The driver's deliveries, each with its store and its number."""
+    """The driver's deliveries, each with its store and its number. Raises DatabaseAway."""
     if driver.active_count == 0:
         return []
-    snapshot = unless_refused(await node_of(request).snapshots.read(driver.id))
+    answer = await node_of(request).snapshots.read(driver.id)
+    if answer is TRY_AGAIN:
+        raise DatabaseAway(TRY_AGAIN.code)
+    snapshot = unless_refused(answer)
     return [f"{one.store_name} {one.seller_order_id}" for one in snapshot.assignments]
 
 
@@ -152,19 +157,28 @@ async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIRespo
 
 
 async def _access(request: Call, driver: Driver, status: int = 200, **context: object) -> ASGIResponse:
-    pool = pool_of(request)
-    orders = await _in_hand(request, driver)
+    read = _read(request, driver)
+    found = await (unless_away(read) if "invitation" in context else read)
     shown: dict[str, object] = {
-        "still_theirs": _still_theirs(orders) if orders else "",
         "problem": None,
         "invitation": None,
         "warnings": [],
-        "devices": await list_devices(pool, driver.id, None, SHOWN_LIMIT),
-        "waiting": await open_invitation(pool, driver.id),
         "ends": ENDS,
+        **(found or {"still_theirs": "", "devices": None, "waiting": None}),
         **context,
     }
     return await page(request, "driver_access.html", status, nav="board/drivers", driver=driver, values=shown)
+
+
+async def _read(request: Call, driver: Driver) -> dict[str, object]:
+    """What the database has for the screen. Raises DatabaseAway."""
+    pool = pool_of(request)
+    orders = await _in_hand(request, driver)
+    return {
+        "still_theirs": _still_theirs(orders) if orders else "",
+        "devices": await list_devices(pool, driver.id, None, SHOWN_LIMIT),
+        "waiting": await open_invitation(pool, driver.id),
+    }
 
 
 def qr_code(text: str) -> Markup:

@@ -8,6 +8,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.store.query import unless_away
 from server.texts.speech import said
 from server.web.access.api_keys import ApiKeys
 from server.web.access.guards import ADMIN, VIEWERS
@@ -67,7 +68,8 @@ def _api_keys(request: Call) -> ApiKeys:
 
 
 async def _keys(request: Call, status: int = 200, **context: object) -> ASGIResponse:
-    found = await _api_keys(request).page(None, SHOWN_LIMIT)
+    read = _api_keys(request).page(None, SHOWN_LIMIT)
+    found = await (unless_away(read) if "fresh" in context else read)
     shown: dict[str, object] = {
         "problem": None,
         "filled_name": "",
@@ -81,6 +83,6 @@ async def _keys(request: Call, status: int = 200, **context: object) -> ASGIResp
         "keys.html",
         status,
         nav="keys",
-        keys=sorted(found, key=lambda key: key.revoked_at is not None),
+        keys=None if found is None else sorted(found, key=lambda key: key.revoked_at is not None),
         values=shown,
     )

@@ -62,7 +62,7 @@ async def search_or_erase(request: Call) -> ASGIResponse:
     )
 
 
-def _result(erased: Erased, left: int) -> str:
+def _result(erased: Erased, left: int | None) -> str:
     orders, texts, later_on = erased.rows["deliveries"], erased.rows["texts"], erased.later
     parts = [counted("Erased: the data of {count} order.", "Erased: the data of {count} orders.", orders)]
     if texts:
@@ -75,7 +75,9 @@ def _result(erased: Erased, left: int) -> str:
                 later_on,
             )
         )
-    if left:
+    if left is None:
+        parts.append(said("Photos, if there are any, are removed when the database answers again."))
+    elif left:
         parts.append(
             counted(
                 "{count} photo is not removed from the store of photos yet: Callboard tries again until it is.",

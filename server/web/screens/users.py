@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.store.query import database_errors
+from server.store.query import database_errors, unless_away
 from server.store.users import Person, PersonRole, find_person, list_people
 from server.texts.speech import later, said
 from server.web.access.guards import ADMIN
@@ -122,8 +122,9 @@ async def _found(request: Call, user_id: str) -> Person:
 
 
 async def _people(request: Call, status: int = 200, **context: object) -> ASGIResponse:
+    read = list_people(pool_of(request), None, SHOWN_LIMIT)
     with database_errors():
-        everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
+        everybody = await (unless_away(read) if "fresh" in context else read)
     shown: dict[str, object] = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
     return await page(
         request,

@@ -4,7 +4,7 @@ Viewers read it; what an admin does on it is what the API does, by plain forms t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypedDict
 
@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.contract.webhook_events import EVERYTHING, TYPES
+from server.store.query import unless_away
 from server.store.queues.webhook_log import (
     TEST,
     Attempted,
@@ -23,7 +24,7 @@ from server.store.queues.webhook_log import (
     read_messages,
     read_webhook_status,
 )
-from server.store.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
+from server.store.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT, WebhookRow
 from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
@@ -127,7 +128,7 @@ async def add(request: Call) -> ASGIResponse:
         return await _all(request, WebhookForm(filled.url, filled.events, str(wrong)), 422)
     except Problem as problem:
         return await _all(request, WebhookForm(filled.url, filled.events, _said_of(problem)), problem.kind.status)
-    return await _one(request, row.id, 201, secret=secret)
+    return await _with_secret(request, row, secret, 201)
 
 
 def _filled(form: Form) -> WebhookForm:
@@ -199,26 +200,42 @@ async def _log(request: Call, webhook_id: str) -> Log:
     }
 
 
-async def _one(
-    request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: WebhookForm | None = None
-) -> ASGIResponse:
+async def _one(request: Call, webhook_id: str, code: int = 200, *, filled: WebhookForm | None = None) -> ASGIResponse:
     shown = await _log(request, webhook_id)
-    row = shown["webhook"]
-    path = f"{PATH}/{webhook_id}"
+    return await _screen(request, shown["webhook"], shown, code, filled=filled)
+
+
+async def _with_secret(request: Call, row: WebhookRow, secret: str, code: int = 200) -> ASGIResponse:
+    """The screen with a new secret, also if the log cannot be read now."""
+    return await _screen(request, row, await unless_away(_log(request, row.id)), code, secret=secret)
+
+
+async def _screen(
+    request: Call,
+    row: WebhookRow,
+    shown: Log | None,
+    code: int,
+    *,
+    secret: str | None = None,
+    filled: WebhookForm | None = None,
+) -> ASGIResponse:
+    path = f"{PATH}/{row.id}"
+    chosen, before = (shown["chosen"], shown["before"]) if shown is not None else (None, None)
+    context: Mapping[str, object] = shown or {"webhook": row, "messages": None, "path": path}
     return await live(
         request,
         "webhooks/one",
         code,
         nav="webhooks",
-        topic=TOPIC if shown["before"] is None else None,
-        now=address(f"{path}/now", status=shown["chosen"], before=shown["before"]),
+        topic=TOPIC if before is None else None,
+        now=address(f"{path}/now", status=chosen, before=before),
         secret=secret,
         filled=filled or WebhookForm(row.url, row.events),
         groups=GROUPS,
         everything=EVERYTHING,
         action=path,
         hours=TWO_SECRETS_HOURS,
-        **shown,
+        **context,
     )
 
 
@@ -243,8 +260,7 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
             await api.changed(request, known, active=False)
             text = said("Stopped. It gets no messages until you start it again.")
         case "rotate":
-            _, secret = await api.rotated(request, known)
-            return await _one(request, known, secret=secret)
+            return await _with_secret(request, *await api.rotated(request, known))
         case "test":
             return await _test(request, known)
         case "redeliver":
