@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a text begins that a spreadsheet takes for a formula."""
+SEPARATORS: Final = ",;\t\r\n"
+"""Where a program may see another cell begin: it may expect another separator than the file's."""
 
 Cell = str | int | float | bool | None
 
@@ -30,18 +33,18 @@ def csv_of(rows: Iterable[Sequence[Cell]], form: CsvForm = COMMAS) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=form.delimiter)
     for row in rows:
-        writer.writerow([_written(cell, form.decimal) for cell in row])
+        writer.writerow([_written(cell, form) for cell in row])
     return text.getvalue().encode("utf-8-sig")
 
 
-def _written(cell: Cell, decimal: str) -> Cell:
-    """Floats to four digits; a text that a spreadsheet would run begins with an apostrophe."""
+def _written(cell: Cell, form: CsvForm) -> Cell:
+    """Floats to four digits; what a spreadsheet would run has an apostrophe before it."""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float):
-        return str(round(cell, 4)).replace(".", decimal)
-    if isinstance(cell, str) and is_formula(cell):
-        return f"'{cell}"
+        return str(round(cell, 4)).replace(".", form.decimal)
+    if isinstance(cell, str):
+        return marked(cell, form)
     return cell
 
 
@@ -54,3 +57,44 @@ def is_formula(text: str) -> bool:
     shown = (character for character in text if not character.isspace() and unicodedata.category(character) != "Cf")
     first = next(shown, "")
     return unicodedata.normalize("NFKC", first).startswith(FORMULA)
+
+
+def marked(text: str, form: CsvForm) -> str:
+    """With an apostrophe before each formula: at the beginning, and behind another separator than the file's own. A
+    program that expects that one sees a cell begin there, and marks around the whole text do not keep it from that.
+    """
+    first, *others = _parts(text, SEPARATORS.replace(form.delimiter, ""))
+    return "".join([f"'{first}" if is_formula(text) else first, *(_mark_put(part) for part in others)])
+
+
+def unmarked(text: str) -> str:
+    """The text that `marked` wrote, in any form."""
+    first, *others = _parts(text, SEPARATORS)
+    if text.startswith("'") and is_formula(text[1:]):
+        first = first[1:]
+    return "".join([first, *(_mark_taken(part) for part in others)])
+
+
+def _parts(text: str, separators: str) -> list[str]:
+    """The text at once if it has no separator; else each other part begins with one."""
+    return re.split(f"(?=[{separators}])", text)
+
+
+def _mark_put(part: str) -> str:
+    blanks, rest = _behind_blanks(part)
+    return f"{blanks}'{rest}" if _runs(rest) else part
+
+
+def _mark_taken(part: str) -> str:
+    blanks, rest = _behind_blanks(part)
+    return blanks + rest[1:] if rest.startswith("'") and _runs(rest[1:]) else part
+
+
+def _behind_blanks(part: str) -> tuple[str, str]:
+    rest = part[1:].lstrip()
+    return part[: len(part) - len(rest)], rest
+
+
+def _runs(rest: str) -> bool:
+    """Also behind quotation marks, which the program takes for those around its cell."""
+    return is_formula(rest.lstrip('"'))

@@ -4,13 +4,14 @@ SQL, headers, file names. (Log lines: tests/cli/test_log_lines.py.)
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from server.contract.csv_files import FORMULA, csv_of
+from server.contract.csv_files import COMMAS, FORMULA, SEMICOLONS, CsvForm, csv_of, is_formula, unmarked
 from server.notify.ops_notices import _escaped
 from server.paths import STATIC
 from server.web.http import assets
@@ -217,7 +218,37 @@ async def test_no_cell_of_a_file_is_a_formula(site: Site) -> None:
         row[0]
         for row in csv.reader(io.StringIO(csv_of([(text,) for text in FORMULAS]).decode("utf-8-sig"), newline=""))
     ]
-    assert cells == [f"'{text}" for text in FORMULAS]
+    assert cells == ["'" + text.replace("\t=", "\t'=").replace("\r=", "\r'=") for text in FORMULAS]
+
+
+INSIDE = ("{};=1+1", "{}, =1+1", "{}\t+1", "{}\n@SUM(1)", '{},"=1+1"', "{},\u200b=1", "{}; ＝1", "{};x,=1", "{},;=1+1")
+
+
+@pytest.mark.parametrize("form", [COMMAS, SEMICOLONS], ids=["commas", "semicolons"])
+@pytest.mark.parametrize("text", INSIDE)
+def test_no_program_that_expects_another_separator_finds_a_formula_within_a_text(form: CsvForm, text: str) -> None:
+    """It splits at its own separator, also within quotation marks that do not begin its cell."""
+    for before in ("x", '"x"'):
+        file = csv_of([("Dan", text.format(before), "y")], form).decode("utf-8-sig")
+        for other in {",", ";", "\t"} - {form.delimiter}:
+            split = re.split(f"[{other}\r\n]", file)
+            assert not [cell for cell in split if is_formula(cell.strip().lstrip('"'))], (other, file)
+        [row] = csv.reader(io.StringIO(file, newline=""), delimiter=form.delimiter)
+        assert unmarked(row[1]) == text.format(before)
+
+
+def test_a_text_with_separators_has_a_mark_only_where_a_formula_could_begin() -> None:
+    texts = (
+        "Hauptstr. 5, -1. Stock",
+        "Hauptstr. 5, 1. Stock; Hinterhaus",
+        "ring twice; x-y, a@b.example",
+        "5 - 1, 'ok'",
+    )
+    german, english = (
+        csv_of([texts], form).decode("utf-8-sig").strip().replace('"', "") for form in (SEMICOLONS, COMMAS)
+    )
+    assert german == ";".join(texts).replace("-1. S", "'-1. S")
+    assert english == ",".join(texts)
 
 
 # SQL

@@ -123,3 +123,17 @@ async def test_an_import_reads_amounts_in_each_form(site: Site) -> None:
         assert (found["created"], found["failed"]) == (1, 0), found
         order = (await site.shop.get("/deliveries", params={"q": number})).json()["items"][0]
         assert order["priceCents"] == 720
+
+
+async def test_an_import_takes_out_the_marks_before_what_could_be_a_formula(site: Site) -> None:
+    note = "=ring, -1. Stock, =x; +49"
+    made = await site.delivery(notes=note, sellerOrderId="note-1")
+    ada = await german(site, "Ada")
+    [order] = read_as(SEMICOLONS, await ada.see("/orders/file.csv"))
+    assert order["Note for the driver"] == "'=ring, '-1. Stock, '=x; +49", order
+    heads = "Number;Store;Position of the store;Position of the customer;Notes\r\n"
+    row = f'note-2;Roma;"52.52, 13.4";"52.53, 13.41";"{order["Note for the driver"]}"\r\n'
+    found = await imported(site, "deliveries", heads + row)
+    assert (found["created"], found["failed"]) == (1, 0), found
+    again = (await site.shop.get("/deliveries", params={"q": "note-2"})).json()["items"][0]
+    assert again["notes"] == made["notes"] == note

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec.inspect as inspection
 from msgspec import Struct
 
-from server.contract.csv_files import is_formula
+from server.contract.csv_files import is_formula, unmarked
 from server.contract.phones import dialled
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import later
@@ -142,17 +142,17 @@ def _list(text: str) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Without the blanks around it and the mark that keeps a spreadsheet from running it. Raises BadCell."""
+    """Without the blanks around it and the marks that keep a spreadsheet from running it. Raises BadCell."""
     text = text.strip().strip(_BLANKS).strip()
     if text.startswith("'") and is_formula(text[1:]):
-        return text[1:].strip()
+        return unmarked(text).strip()
     if kept := _KEPT_AS_TEXT.fullmatch(text):
         return kept.group(1).strip()
     if text.startswith("="):
         raise BadCell(later("must not be a formula"))
     if "\x00" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
         raise BadCell(later("has a character that cannot be stored"))
-    return text
+    return unmarked(text)
 
 
 def _of_number(number: float, kind: ValueKind) -> Value:
