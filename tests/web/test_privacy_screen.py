@@ -46,11 +46,11 @@ async def test_an_admin_sees_what_a_phone_finds_and_erases_it(site: Site, capsys
     assert texts == [
         "3 orders: phone of the customer",
         "1 order: phone of the store",
-        "1 order: in a text, or earlier",
+        "1 order: in a note or message, or before a change",
         "1 message between dispatch and a driver names it",
     ]
     assert "1 of these orders is under way." in page.text
-    assert "In 1 order this is the phone of the store." in page.text
+    assert "In 2 orders this is not the phone of the customer. The customers of all these" in page.text
     rows = shown.one("tbody").every("tr")
     assert [row.one("a")["href"].rpartition("/")[2] for row in rows] == ids[::-1]
     assert [row.every("td")[1].text for row in rows] == ["Z… Q…", "", "Z… B…", "Z… Q…", "Z… Q…"]
@@ -82,6 +82,31 @@ async def test_an_admin_sees_what_a_phone_finds_and_erases_it(site: Site, capsys
     assert not parse(nothing.text).every("button", class_="danger")
     logged = capsys.readouterr()
     assert "5550142" not in logged.out + logged.err
+
+
+async def test_the_phone_of_a_driver_who_had_the_goods_is_not_that_of_the_store(site: Site) -> None:
+    """After a reassignment by force the pickup is the driver; the store is where it was."""
+    store, driver = "+49 30 5550177", "+49 171 5550133"
+    dan = await site.driver("Dan Dare", at_work=True, phone=driver)
+    places = {"pickup": PLACE | {"phone": store, "name": "Zed Back"}, "dropoff": DROPOFF | {"phone": PHONE}}
+    _, job = await site.assignment(dan, **places)
+    await good(dan.post(f"/assignments/{job['id']}/pickup"))
+    taken = {"reason": "breakdown", "driverId": None, "force": True, "pauseDriver": True}
+    await good(site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=taken))
+    ada = await logged_in(site, "Ada", "admin")
+    shown = {}
+    for phone in (driver, store, PHONE):
+        page = parse((await ada.send("/privacy", do="find", phone=phone)).text)
+        [kind] = [one.text for one in page.one("main").every("li")]
+        [row] = page.one("tbody").every("tr")
+        warned = [one.text for one in page.every("p", class_="slow")]
+        shown[phone] = (kind, row.every("td")[1].text, warned)
+    warning = "In 1 order this is not the phone of the customer. Its customer is erased too."
+    assert shown == {
+        driver: ("1 order: phone of a driver who had the goods", "D… D…", [warning]),
+        store: ("1 order: phone of the store", "Z… B…", [warning]),
+        PHONE: ("1 order: phone of the customer", "", []),
+    }
 
 
 async def test_a_phone_with_too_few_digits_is_not_searched_for(site: Site) -> None:

@@ -56,18 +56,20 @@ ORDER BY 1"""  # noqa: S608
 earlier release wrote no contacts into its events.
 """
 SEEN: Final = """
-SELECT d.id::text, d.seller_order_id, d.store_name, d.created_at, d.status, d.pickup_phone, d.dropoff_phone,
-    d.pickup_name, d.dropoff_name
+SELECT d.id::text, d.seller_order_id, d.store_name, d.created_at, d.status, d.dropoff_phone, d.dropoff_name,
+    d.pickup_phone, d.pickup_name, d.details->'store' IS NOT NULL, d.details #>> '{store,phone}',
+    d.details #>> '{store,name}'
 FROM deliveries d WHERE d.id = ANY ($1::uuid[])"""
 CHAT_WITH_PHONE: Final = "SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND text ~ $1"
 ALONE: Final = "SELECT pg_advisory_lock(hashtext('callboard erasing of a person'))"
 """Until the connection is closed. Each request then counts what it changed itself."""
 
-PhoneWhere = Literal["customer", "store", "text"]
+PhoneWhere = Literal["customer", "store", "driver", "text"]
 
 
 class NamedDelivery(Struct, frozen=True):
-    """A delivery that has or names the phone: that of its customer, that of its store, or only in a text, or earlier.
+    """A delivery that has or names the phone: that of its customer, that of its store, that of a driver who had
+    the goods, or only in a text, or earlier.
 
     `name` is the name beside the phone.
     """
@@ -137,7 +139,13 @@ async def find_by_phone(database: Database, phone: str) -> FoundByPhone:
 
 
 def _named(row: Record, digits: str) -> NamedDelivery:
-    for where, phone, name in (("customer", row[6], row[8]), ("store", row[5], row[7])):
+    at_driver = row[9]
+    held: tuple[tuple[PhoneWhere, str | None, str | None], ...] = (
+        ("customer", row[5], row[6]),
+        ("driver" if at_driver else "store", row[7], row[8]),
+        ("store", row[10], row[11]),
+    )
+    for where, phone, name in held:
         if phone is not None and phone_digits(phone) == digits:
             return NamedDelivery(*(*row[:5], where, name))
     return NamedDelivery(*(*row[:5], "text", None))

@@ -26,7 +26,8 @@ PRIVACY: Final = "/privacy"
 WHERE: Final[dict[PhoneWhere, str]] = {
     "customer": later("phone of the customer"),
     "store": later("phone of the store"),
-    "text": later("in a text, or earlier"),
+    "driver": later("phone of a driver who had the goods"),
+    "text": later("in a note or message, or before a change"),
 }
 
 
