@@ -54,6 +54,7 @@ from server.store.engine import Database
 from server.store.imports import DriverImports
 from server.store.jobs.erasing import keep_erasing
 from server.store.jobs.insight_days import InsightDays
+from server.store.jobs.person_turn import PersonTurn
 from server.store.jobs.proof_objects import ProofObjects
 from server.store.jobs.retention import keep_pruning
 from server.store.jobs.search_rows import keep_search_rows
@@ -149,6 +150,7 @@ class Node:
         self.geocoder = Geocoder(self.settings.geocoder_url) if self.settings.geocoder_url else None
         self.spreadsheets = SpreadsheetReader()
         self.driver_imports = DriverImports(pool)
+        self.person_turn = PersonTurn()
         self.object_store = ObjectStore(self.settings) if self.settings.proofs_s3_bucket else None
         self.revocations = Revocations(pool, self.hub, self.bus, self.clock)
         self.feed = Feed(

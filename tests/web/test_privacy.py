@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from server.store.engine import PRIVACY
+from server.store.jobs import person_turn
 from server.store.jobs.erasing import erase_due, run_erasing
-from server.store.jobs.person_search import ALONE
+from server.store.jobs.person_turn import ALONE
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import DROPOFF, Check, Site, have_waited
 from tests.web.test_refusals import TABLES
 
@@ -331,7 +332,10 @@ async def test_a_phone_is_stored_with_the_digits_that_are_searched_for(site: Sit
 async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request waits longer for the others than a statement may wait for a lock."""
+    """A request waits longer for the others than a statement may wait for a lock. Those of one node wait for a single
+    connection.
+    """
+    monkeypatch.setattr(person_turn, "WAIT_SECONDS", PATIENCE)
     monkeypatch.setitem(PRIVACY, "lock_timeout", "700ms")
     pool = site.node.app.state.node.database.pool
     for _ in range(4):
@@ -345,11 +349,43 @@ async def test_one_person_is_erased_at_a_time_and_each_request_counts_its_own(
 
         requests = [asyncio.create_task(erase()) for _ in range(2)]
 
-        await until(lambda: have_waited(pool, len(requests), "900 ms"))
+        await until(lambda: have_waited(pool, 1, "900 ms"))
         await connection.execute("SELECT pg_advisory_unlock_all()")
     answers = [await request for request in requests]
     assert sorted(answer["deliveries"] for answer in answers) == [0, 4]
     assert {answer["later"] for answer in answers} == {0}
+
+
+async def test_who_asks_while_another_search_runs_is_refused_soon_and_takes_no_connection(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search on this node, which opens no connection for those that wait, and one on another node."""
+    monkeypatch.setattr(person_turn, "WAIT_SECONDS", 0.2)
+    node = site.node.app.state.node
+    opened = []
+
+    async def connect_for_privacy() -> Any:
+        opened.append(await connect())
+        return opened[-1]
+
+    connect = node.database.connect_for_privacy
+    monkeypatch.setattr(node.database, "connect_for_privacy", connect_for_privacy)
+
+    async def ask(count: int) -> None:
+        asked = [site.ada.post("/admin/privacy/erase", json={"phone": PHONE}) for _ in range(count)]
+        for answer in await asyncio.gather(*asked):
+            problem(answer, 409, "person_search_runs")
+            assert answer.headers["retry-after"] == "10"
+
+    async with node.person_turn.alone(node.database.connect_apart):
+        await ask(10)
+    assert opened == []
+    async with node.database.pool.acquire() as connection, connection.transaction():
+        await connection.execute(ALONE.replace("advisory_lock", "advisory_xact_lock"))
+        await ask(1)
+    assert [connection.is_closed() for connection in opened] == [True]
+    erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE}))
+    assert erased["deliveries"] == 0
 
 
 async def test_what_was_erased_can_be_read_and_its_order_is_known_again(

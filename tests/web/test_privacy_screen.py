@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.store.jobs import person_turn
 from server.store.jobs.erasing import run_erasing
 from tests.web.conftest import DROPOFF, Site
 from tests.web.html_tree import parse
@@ -107,6 +108,21 @@ async def test_the_phone_of_a_driver_who_had_the_goods_is_not_that_of_the_store(
         store: ("1 order: phone of the store", "Z… B…", [warning]),
         PHONE: ("1 order: phone of the customer", "", []),
     }
+
+
+async def test_the_screen_says_that_another_search_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(person_turn, "WAIT_SECONDS", 0.2)
+    node = site.node.app.state.node
+    ada = await logged_in(site, "Ada", "admin")
+    async with node.person_turn.alone(node.database.connect_apart):
+        for fields in ({"do": "find"}, {"do": "erase"}, {"do": "erase", "sure": "1"}):
+            answer = await ada.send("/privacy", phone=PHONE, **fields)
+            assert answer.status_code == 409
+            page = parse(answer.text)
+            said = "Another search for a person is running. Try again when it has ended."
+            assert page.one(role="alert").text == said
+            assert page.one("input", name="phone")["value"] == PHONE
+    assert "Nothing found" in (await ada.send("/privacy", do="find", phone=PHONE)).text
 
 
 async def test_a_phone_with_too_few_digits_is_not_searched_for(site: Site) -> None:

@@ -25,7 +25,8 @@ from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection, Pool
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.jobs.person_search import CHAT_WITH_PHONE, deliveries_with, only_search
+from server.store.jobs.person_search import CHAT_WITH_PHONE, deliveries_with
+from server.store.jobs.person_turn import PersonTurn
 from server.store.jobs.personal_data import SEARCH_SECONDS, STATEMENT_SECONDS, erase, erase_chat
 from server.tasks import repeat_with_lease
 
@@ -127,15 +128,14 @@ async def would_be_erased(pool: Pool, settings: Settings, *, now: datetime | Non
     return found
 
 
-async def erase_person(database: Database, phone: str, requested_by: str | None) -> Erased:
+async def erase_person(database: Database, turn: PersonTurn, phone: str, requested_by: str | None) -> Erased:
     """Erase the deliveries that have or name this phone, in any of its forms, or record them to be erased at their end.
 
-    One request at a time, on all nodes. Raises what the database raises, also if others take too long. After a failure
-    the node with the lease erases what was recorded.
+    Raises PersonSearchRuns, and what the database raises. After a failure the node with the lease erases what was
+    recorded.
     """
     rows: Counter[str] = Counter()
-    connection = await database.connect_for_privacy()
-    async with only_search(connection):
+    async with turn.alone(database.connect_for_privacy) as connection:
         ids: list[str] = []
         async for found in deliveries_with(connection, phone):
             await connection.execute(REQUEST, found, requested_by)

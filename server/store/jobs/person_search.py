@@ -1,12 +1,11 @@
 """Who is erased: the deliveries that have or name a phone, and the messages that name it. Nothing is changed here.
 
-One search at a time, on all nodes. It reads all deliveries that are not erased, part by part.
+It reads all deliveries that are not erased, part by part.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, Literal
 
@@ -17,6 +16,7 @@ from server.dispatch.model import ERASED, OVER, DeliveryStatus
 from server.ids import FIRST_ID
 from server.store.connections import Connection, Record
 from server.store.engine import Database
+from server.store.jobs.person_turn import PersonTurn
 from server.store.jobs.personal_data import (
     EVENTS,
     MESSAGES,
@@ -61,8 +61,6 @@ SELECT d.id::text, d.seller_order_id, d.store_name, d.created_at, d.status, d.dr
     d.details #>> '{store,name}'
 FROM deliveries d WHERE d.id = ANY ($1::uuid[])"""
 CHAT_WITH_PHONE: Final = "SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND text ~ $1"
-ALONE: Final = "SELECT pg_advisory_lock(hashtext('callboard erasing of a person'))"
-"""Until the connection is closed. Each request then counts what it changed itself."""
 
 PhoneWhere = Literal["customer", "store", "driver", "text"]
 
@@ -94,18 +92,6 @@ class FoundByPhone(Struct, frozen=True):
     newest: list[NamedDelivery]
 
 
-@asynccontextmanager
-async def only_search(connection: Connection) -> AsyncIterator[None]:
-    """No other search for a person meanwhile, on any node. Closes the connection. Raises what the database raises."""
-    try:
-        await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'; SET lock_timeout = '{SEARCH_SECONDS}s'")
-        await connection.execute(ALONE, timeout=SEARCH_SECONDS)
-        await connection.execute("RESET lock_timeout")
-        yield
-    finally:
-        await connection.close()
-
-
 async def deliveries_with(connection: Connection, phone: str) -> AsyncIterator[list[str]]:
     """The ids of deliveries that are not erased and have, had or name this phone, in any of its forms, part by part.
     What one part erases, the next does not find.
@@ -121,14 +107,13 @@ async def deliveries_with(connection: Connection, phone: str) -> AsyncIterator[l
         yield others
 
 
-async def find_by_phone(database: Database, phone: str) -> FoundByPhone:
-    """What erasing this phone would reach now. Raises what the database raises, also if others take too long."""
+async def find_by_phone(database: Database, turn: PersonTurn, phone: str) -> FoundByPhone:
+    """What erasing this phone would reach now. Raises PersonSearchRuns, and what the database raises."""
     digits = phone_digits(phone)
     deliveries: Counter[PhoneWhere] = Counter()
     under_way = 0
     newest: list[NamedDelivery] = []
-    connection = await database.connect_apart()
-    async with only_search(connection):
+    async with turn.alone(database.connect_apart) as connection:
         async for ids in deliveries_with(connection, phone):
             some = [_named(row, digits) for row in await connection.fetch(SEEN, ids, timeout=STATEMENT_SECONDS)]
             deliveries.update(one.where for one in some)

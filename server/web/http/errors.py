@@ -67,6 +67,7 @@ CSRF_FAILED: Final = Kind(403, "csrf_failed", "Missing or invalid CSRF token")
 USER_EXISTS: Final = Kind(409, "user_exists", "A user with this name exists")
 TOO_MANY_WEBHOOKS: Final = Kind(409, "too_many_webhooks", "Too many webhooks")
 WEBHOOK_NOT_ACTIVE: Final = Kind(409, "webhook_not_active", "The webhook is not active")
+PERSON_SEARCH_RUNS: Final = Kind(409, "person_search_runs", "Another search for a person is running")
 LAST_ADMIN: Final = Kind(409, "last_admin", "This is the last active admin")
 
 CONFLICTS: Final = {
@@ -103,6 +104,7 @@ CONFLICTS: Final = {
         WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
         USER_EXISTS.code: USER_EXISTS.title,
         LAST_ADMIN.code: LAST_ADMIN.title,
+        PERSON_SEARCH_RUNS.code: PERSON_SEARCH_RUNS.title,
     }.items()
 }
 """The refusals that an HTTP client can get, by code."""

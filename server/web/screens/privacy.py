@@ -9,15 +9,14 @@ from server.contract.personal import masked
 from server.dispatch.model import OVER
 from server.store.jobs.erasing import Erased
 from server.store.jobs.person_search import PhoneWhere, find_by_phone
-from server.store.query import database_errors
 from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
-from server.web.api.privacy import erase_by_phone
+from server.web.api.privacy import erase_by_phone, search_errors
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
-from server.web.http.errors import Problem
+from server.web.http.errors import PERSON_SEARCH_RUNS, Problem
 from server.web.http.forms import Form, read_form
 from server.web.screens.form_words import to_struct
 from server.web.screens.shell import flash, page, see_other
@@ -48,15 +47,27 @@ async def search_or_erase(request: Call) -> ASGIResponse:
     except Problem:
         wrong = said("Write a phone with 5 to 20 digits.")
         return await _screen(request, 422, phone=phone[:40], wrong=wrong)
+    try:
+        return await _searched(request, form, given)
+    except Problem as problem:
+        if problem.kind is not PERSON_SEARCH_RUNS:
+            raise
+        runs = said("Another search for a person is running. Try again when it has ended.")
+        return await _screen(request, problem.kind.status, phone=phone, runs=runs)
+
+
+async def _searched(request: Call, form: Form, given: s.Erasure) -> ASGIResponse:
+    """What is found, or was erased. Raises 409 and 503."""
     if form.last("do") == "erase" and form.ticked("sure"):
         erased, left = await erase_by_phone(request, given)
         return see_other(PRIVACY, flash(request, "good", _result(erased, left)))
-    with database_errors():
-        found = await find_by_phone(node_of(request).database, given.phone)
+    node = node_of(request)
+    with search_errors():
+        found = await find_by_phone(node.database, node.person_turn, given.phone)
     return await _screen(
         request,
         422 if form.last("do") == "erase" else 200,
-        phone=phone,
+        phone=form.text("phone"),
         found=found,
         examples=[(one, masked(one.name or ""), one.status not in OVER) for one in found.newest],
         unsure=form.last("do") == "erase",
@@ -90,5 +101,5 @@ def _result(erased: Erased, left: int | None) -> str:
 
 
 async def _screen(request: Call, status: int = 200, **context: object) -> ASGIResponse:
-    shown: dict[str, object] = {"phone": "", "wrong": None, "found": None, "unsure": False, **context}
+    shown: dict[str, object] = {"phone": "", "wrong": None, "runs": None, "found": None, "unsure": False, **context}
     return await page(request, "privacy.html", status, nav="privacy", where=WHERE, values=shown)
