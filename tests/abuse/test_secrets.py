@@ -16,13 +16,13 @@ import websockets
 
 from server.settings import Settings
 from tests.abuse.conftest import ask, request
-from tests.cli.conftest import Call, Run, call, done, environment, external, run, run_bare
+from tests.cli.conftest import Call, Run, call, done, environment, external, logs_as_before, run, run_bare
 from tests.conftest import Servers
 from tests.process import Process
 from tests.waiting import PATIENCE, until
 from tests.web.conftest import DROPOFF, PICKUP
 
-__all__ = ["call", "environment", "external", "run", "run_bare"]
+__all__ = ["call", "environment", "external", "logs_as_before", "run", "run_bare"]
 
 HTML = {"Accept": "text/html"}
 

@@ -333,6 +333,10 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
     await refuse(ada, "POST", "/admin/users", "user_exists", eve)
     for change in ({"active": False}, {"role": "ops"}):
         await refuse(ada, "PATCH", "/admin/users/{user_id}", "last_admin", change, user_id=only)
+    monkeypatch.setattr("server.store.jobs.person_turn.WAIT_SECONDS", 0.2)
+    node = site.node.app.state.node
+    async with node.person_turn.alone(node.database.connect_apart):
+        await refuse(ada, "POST", "/admin/privacy/erase", "person_search_runs", {"phone": "+49 30 5550142"})
 
     assert refusing.seen == declared(), "every refusal that an endpoint promises is tried here"
 
