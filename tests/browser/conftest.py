@@ -33,7 +33,21 @@ LONG_SECONDS = 600
 PASSWORD = "correct horse battery"
 WIDE = {"width": 1600, "height": 950}
 PHONE = {"width": 390, "height": 844}
-NETWORK = re.compile(r"net::ERR_|Failed to load resource|htmx:sse:error|Failed to fetch|network error|NetworkError")
+OF_NETWORKS = (
+    r"net::ERR_",
+    r"Failed to load resource(?!.* status of 500)",
+    r"WebSocket is closed before the connection is established",  # the page gave up
+    r"Connection closed before receiving a handshake response",
+    r"WebSocket opening handshake (timed out|was canceled)",
+    r"htmx:sse:error",
+    r"Failed to fetch",
+    r"network error",
+    r"NetworkError",
+)
+"""What Chromium and htmx say of a network that fails, of a server that is away, and of one that refuses. Not: of one
+that is broken.
+"""
+NETWORK = re.compile("|".join(OF_NETWORKS))
 
 expect.set_options(timeout=30_000)
 

@@ -12,6 +12,7 @@ from server.sockets.session import TOKEN_EXPIRED
 from server.web.http.assets import asset
 from tests.browser.conftest import LONG_SECONDS, check_in_both_themes, offer_lasts, shoot
 from tests.browser.phone import HERE, SIZE, Phone, link, phone, settled, tap
+from tests.browser.stopped_clock import pass_time, stop_clock
 from tests.conftest import StartNode, running_node
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
@@ -420,6 +421,36 @@ async def test_a_connection_that_only_looks_open_is_found_out(chromium: Browser,
         await until(lambda: _another(site, session))
         await dans.page.evaluate("globalThis.silent = false")
         await dans.online()
+
+
+async def test_a_server_that_never_answers_is_given_up_and_asked_again(chromium: Browser, site: Site) -> None:
+    """As behind a gateway that takes every connection. Chromium warns of a socket that is given up so early."""
+    met: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: met.append(writer), "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    dan = await site.driver("Dan")
+    async with silent, phone(chromium, site, dan, bypass_csp=True) as dans:
+        dans.owner.network_may_fail = True
+        await dans.context.add_init_script(
+            "const Real = WebSocket; globalThis.WebSocket = class extends Real { constructor(url, ...more) {"
+            f" super(globalThis.silent ? url.replace(/:[0-9]+/, ':{port}') : url, ...more); }} }};"
+        )
+        await stop_clock(dans)
+        await dans.page.evaluate("globalThis.silent = true")
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await dans.context.set_offline(False)
+        await until(lambda: len(met) == 1)
+        await dans.page.clock.run_for(9_900)
+        assert len(met) == 1
+        await dans.page.clock.run_for(600)
+        await until(lambda: len(met) == 2)
+        await dans.page.evaluate("globalThis.silent = false")
+        await dans.page.clock.run_for(12_000)
+        await pass_time(dans, 1000)
+        await dans.online()
+        for writer in met:
+            writer.close()
 
 
 async def _another(site: Site, session: str) -> bool:

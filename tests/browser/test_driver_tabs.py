@@ -4,15 +4,14 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.phone import HERE, link, phone, tap
+from tests.browser.stopped_clock import pass_time, stop_clock
 from tests.browser.test_driver_page import ORDER, value
 from tests.browser.test_driver_thumbs import (
     SENT,
     accepted,
     button,
-    pass_time,
     sent,
     status,
-    stop_clock,
     tap_after,
     undo,
 )

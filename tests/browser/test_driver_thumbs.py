@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
 from tests.browser.conftest import LONG_SECONDS, check_accessible, check_in_both_themes, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, link, phone, tap
+from tests.browser.stopped_clock import pass_time, stop_clock
 from tests.browser.test_driver_page import ORDER, value
 from tests.waiting import until
 from tests.web.conftest import Site
@@ -26,18 +27,6 @@ SIZES: dict[str, ViewportSize] = {
     "tablet-side": {"width": 1024, "height": 768},
 }
 UNDO_SECONDS = 8
-
-
-async def stop_clock(on: Phone) -> None:
-    """From now on the page's time passes only by `pass_time`. Its network goes on."""
-    await on.page.clock.install()
-    await on.page.reload()
-    await on.online()
-    await on.page.clock.pause_at(await on.page.evaluate("Date.now() + 1000"))
-
-
-async def pass_time(on: Phone, ms: int) -> None:
-    await on.page.clock.run_for(ms)
 
 
 async def pressed_at(page: Page, box: Any) -> None:

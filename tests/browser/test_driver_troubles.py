@@ -10,8 +10,9 @@ from playwright.async_api import Browser, Locator, Route, expect
 from server.images.encoding import type_of
 from tests.browser.conftest import LONG_SECONDS, People, check_accessible, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, phone, tap
+from tests.browser.stopped_clock import pass_time, stop_clock
 from tests.browser.test_driver_page import device_token_on, invitation
-from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, pass_time, status, stop_clock
+from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, status
 from tests.conftest import StartNode
 from tests.driver_app import token
 from tests.test_images import SECRET, an_image, with_exif
