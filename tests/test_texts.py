@@ -152,6 +152,7 @@ FOR_PROGRAMS = {
         "Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/${CALLS[type]}?present=0",
     },
     "main.js": {"serviceWorker"},
+    "offer-screen.js": {"Escape"},
     "pin.js": {"Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/pin"},
     "push.js": {
         "PushManager", "Notification", "DELETE", "Content-Type", "no push service",
@@ -169,7 +170,7 @@ FOR_PROGRAMS = {
             '${new URLSearchParams({ kind, actionId, present: "0" })}'
         ),
     },
-    "view.js": {"Escape", "Callboard"},
+    "view.js": {"Callboard"},
     "words.js": {reason for reason in SUGGESTED if " " in reason},
 }  # fmt: skip
 

@@ -1,9 +1,10 @@
 // The questions that the driver page asks. Each resolves to the answer, or to null.
 
 import { byId, within } from "../elements.js";
+import { MADE_WAY } from "./offer-screen.js";
+import { chip } from "./paint.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
-import { MADE_WAY, chip } from "./view.js";
 import { AFTER_FAILURE, FAILURES, RELEASES, minutes as inMinutes } from "./words.js";
 
 /** @import {Here} from "./place.js" */

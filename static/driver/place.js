@@ -68,6 +68,28 @@ export class Place {
     setInterval(() => this._again(), SEND_EVERY_MS);
   }
 
+  // A page whose address names a place is there; else what the browser allows already.
+  async begin() {
+    const query = new URLSearchParams(location.search);
+    const lat = Number.parseFloat(query.get("lat") ?? "");
+    const lon = Number.parseFloat(query.get("lon") ?? "");
+    if (Math.abs(lat) <= 90 && Math.abs(lon) <= 180) {
+      this.put(lat, lon);
+      return;
+    }
+    if (!isSecureContext) {
+      this.watch(); // the browser would not even ask: say why
+      return;
+    }
+    try {
+      const permission = await navigator.permissions.query({ name: "geolocation" });
+      if (permission.state === "granted") this.watch();
+      else if (permission.state === "denied") this._set("refused");
+    } catch {
+      // the browser does not tell: the button asks
+    }
+  }
+
   // Ask the device.
   watch() {
     if (!("geolocation" in navigator) || !isSecureContext) {
@@ -90,11 +112,6 @@ export class Place {
       },
       { enableHighAccuracy: true, maximumAge: 10_000, timeout: 20_000 },
     );
-  }
-
-  // The driver does not allow the browser to use the position.
-  refuse() {
-    this._set("refused");
   }
 
   /**

@@ -329,7 +329,7 @@ const SENDING = new Set(["inside", "ready", "superseded", "another_phone", "two_
 
 /**
  * @param {Action[]} actions
- * @param {import("./view.js").Phase} phase
+ * @param {import("./page.js").Phase} phase
  * @returns {string}
  */
 export const saved = (actions, phase) => {
