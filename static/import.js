@@ -49,3 +49,4 @@ results.addEventListener("click", (event) => {
   if (targetOf(event)?.closest("[data-import]")) void send(false);
 });
 for (const field of [input, dates]) field.addEventListener("change", () => results.replaceChildren());
+byId("preview", HTMLButtonElement).disabled = false; // before, it would send the form without the file

@@ -197,10 +197,21 @@ const startMap = () => {
   fit();
 };
 
+/**
+ * What was written before this script came is known as well, if its writer has gone on.
+ * @param {string} name
+ * @param {() => void} known
+ */
+const whenWritten = (name, known) => {
+  const field = input(name);
+  field.addEventListener("change", known);
+  if (field.value !== field.defaultValue && document.activeElement !== field) known();
+};
+
 remember();
 startMap();
-input("storeName").addEventListener("change", knownStore);
-input("dropoff.phone").addEventListener("change", knownCustomer);
+whenWritten("storeName", knownStore);
+whenWritten("dropoff.phone", () => void knownCustomer());
 for (const end of ENDS) {
   if (document.getElementById(`${end}.places`)) {
     input(`${end}.address`).addEventListener("input", () => {

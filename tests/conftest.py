@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,6 +127,8 @@ class Node:
     settings: Settings
     server: NodeServer
     port: int
+    callers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What closes the connections of those who call it, also when a test fails."""
 
     @property
     def url(self) -> str:
@@ -374,6 +376,8 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
         yield running
     finally:
         starting.cancel()
+        for hang_up in running.callers:
+            await hang_up()
         await running.stop()
         await asyncio.gather(serving)
         _ended.append(app)

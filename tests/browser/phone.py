@@ -51,9 +51,16 @@ class Phone:
 
 
 async def tap(button: Locator) -> None:
-    """Press a button as people do who have looked: not in the moment in which it came, when it takes no press."""
-    await settled(button)
-    await button.click()
+    """Press a button as people do who have looked: not in the moment in which it came, when it takes no press. And
+    again if it took none, because something that came late had moved it between look and press.
+    """
+    taken = before = await button.page.evaluate(TAKEN)
+    while taken == before:
+        await settled(button)
+        await button.click()
+        taken = await button.page.evaluate(TAKEN)
+        if taken is None:
+            return  # a page that takes every press
 
 
 async def settled(button: Locator) -> None:
@@ -72,6 +79,14 @@ ON_SHIFT = """if (location.pathname.endsWith("/driver")) {
   if (localStorage.getItem(key) === null) localStorage.setItem(key, `DRIVER ${Date.now()}`);
 }"""
 """A phone on which this driver has started their shift: the page connects as soon as it opens."""
+
+
+COUNT_TAKEN = """
+globalThis.taken = [Math.random(), 0];
+document.addEventListener("click", () => { taken[1] += 1; }, true);
+"""
+"""The page's guard listens at the window: the document hears of no press that it drops."""
+TAKEN = "globalThis.taken"
 
 
 @asynccontextmanager
@@ -97,6 +112,7 @@ async def phone(
         "color_scheme": "light",
     }
     opened = await chromium.new_context(**options | context)
+    await opened.add_init_script(COUNT_TAKEN)
     if started:
         await opened.add_init_script(ON_SHIFT.replace("DRIVER", driver.id))
     owner = Person(driver.id, "viewer", opened, site.node.url)

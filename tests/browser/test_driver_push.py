@@ -275,6 +275,7 @@ async def test_the_first_tap_moves_nothing_that_may_be_tapped(chromium: Browser,
         await dans.online()
         ask, hint = dans.page.get_by_role("button", name=ASK), dans.page.locator("#hush")
         await expect(hint).to_be_visible()
+        await expect(dans.page.locator("#numbers [data-period=today] dd")).to_contain_text("deliveries")
         before = await ask.bounding_box()
         await dans.page.locator("#name").click()
         await expect(hint).to_be_hidden()

@@ -419,6 +419,7 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
         await expect(notice).to_have_count(1)
         await dans.page.reload()
         await expect(notice).to_contain_text(words)
+        await dans.shows("available")
         await expect(dans.page.get_by_role("article")).to_have_count(0)
         await check_accessible(dans.page, "driver-taken-away")
         await shoot(dans.page, "driver-taken-away")

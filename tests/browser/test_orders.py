@@ -1,10 +1,11 @@
 """The screens of orders and drivers in a real browser: by keyboard, in both themes, on a phone."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from server.contract.views import instant
 from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, check_in_both_themes, shoot
@@ -38,7 +39,7 @@ async def test_a_file_is_written_as_the_browsers_language_writes_lists(site: Sit
     await page.keyboard.press("ArrowUp")
     await expect(page.get_by_role("radio", name="Commas and decimal points")).to_be_checked()
     await check_in_both_themes(page, "account", "account-csv", full_page=True)
-    await page.keyboard.press("Enter")
+    await page.get_by_role("radio", name="Commas and decimal points").press("Enter")
     await expect(page.get_by_role("status")).to_have_text("Saved. It applies in this browser.")
     await page.goto(f"{vic.url}/orders")
     await expect(page.get_by_text("CSV files have commas and decimal points.")).to_be_visible()
@@ -132,6 +133,28 @@ async def test_an_order_is_entered_from_any_screen(site: Site, people: People) -
     await expect(page.locator("#now")).to_contain_text("Fragile")
 
 
+async def test_who_types_faster_than_the_network_gets_the_known_place_too(site: Site, people: People) -> None:
+    """The fields take what is typed before the script of the form is there."""
+    await site.delivery(storeName="Pizza Roma")
+    olga = await people(site.node, "Olga", "ops")
+    came = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await came.wait()
+        await route.continue_()
+
+    await olga.context.route("**/order-form*.js", late)
+    page = await olga.context.new_page()
+    await page.goto(f"{site.node.url}/orders/new", wait_until="commit")
+    await expect(page.locator("#storeName")).to_be_focused()
+    await page.keyboard.type("Pizza Roma")
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#storeName")).not_to_be_focused()
+    await expect(page.locator('[id="pickup.at"]')).to_have_value("")
+    came.set()
+    await expect(page.locator('[id="pickup.at"]')).to_have_value("52.52, 13.405")
+
+
 async def test_a_position_goes_with_its_address(node: StartNode, people: People) -> None:
     async with serving_places() as geocoder:
         site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
@@ -156,6 +179,24 @@ async def test_a_position_goes_with_its_address(node: StartNode, people: People)
             await expect(page.locator("#now")).to_contain_text("Main St")
         finally:
             await site.close()
+
+
+async def test_a_file_is_previewed_only_once_its_script_is_there(site: Site, people: People) -> None:
+    """Before, the browser would load the page again, without the file that was chosen."""
+    olga = await people(site.node, "Olga", "ops")
+    came = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await came.wait()
+        await route.continue_()
+
+    await olga.context.route("**/import*.js", late)
+    page = await olga.context.new_page()
+    await page.goto(f"{site.node.url}/board/drivers/import", wait_until="commit")
+    preview = page.get_by_role("button", name="Preview")
+    await expect(preview).to_be_disabled()
+    came.set()
+    await expect(preview).to_be_enabled()
 
 
 async def test_drivers_are_imported_from_a_file(site: Site, people: People, tmp_path: Path) -> None:

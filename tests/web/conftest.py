@@ -57,6 +57,7 @@ class Site:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        node.callers.append(self.close)
         self.clients: list[httpx2.AsyncClient] = []
         self.shop = self.client("service", "corner-shop")
         self.alice = self.client("ops", "alice")
