@@ -1,7 +1,7 @@
 """A phone whose time passes only when a test says so, while its network and the server go on.
 
-A page gives its network seconds: ten until the server greets it, four until it answers a ping. An hour
-of the page passes in a second, so its time stops while the page waits for an answer: how slow the machine is makes no difference.
+A page gives its network seconds: ten until the server greets it, four until it answers a ping. An hour of the page
+passes in a second, so its time stops while the page waits for an answer: how slow the machine is makes no difference.
 """
 
 import asyncio
