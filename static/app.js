@@ -165,6 +165,7 @@
     /** @type {HTMLElement | null | undefined} */
     const copy = target?.closest("[data-copy]");
     if (copy) void copyFrom(copy);
+    if (target?.closest("[data-print]")) print();
     /** @type {NodeListOf<HTMLDetailsElement>} */
     const menus = document.querySelectorAll("details.menu[open]");
     for (const menu of menus) {

@@ -5,6 +5,7 @@ Each change is one statement, and triggers write its event. The statement locks 
 does, so that no driver is invited or signed in during their deactivation.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from server.dispatch.model import Actor
 from server.store.connections import Pool
 from server.store.devices import NOW, VALID, EndReason, SignedIn
-from server.store.query import fetch_one, fetch_one_as
+from server.store.query import fetch_as, fetch_one, fetch_one_as
 
 INVITATION_DAYS: Final = 7
 
@@ -22,8 +23,11 @@ WITH driver AS MATERIALIZED (SELECT id FROM drivers WHERE id = $1 AND active FOR
 invited AS (
     INSERT INTO driver_invitations AS i (driver_id, code_hash, created_by_type, created_by, created_at, expires_at)
     SELECT id, $2, $3, $4, at, at + interval '{INVITATION_DAYS} days' FROM driver, (SELECT {NOW} AS at) AS now
+    WHERE $5::timestamptz IS NULL
+        OR NOT EXISTS (SELECT FROM driver_devices v WHERE v.driver_id = $1 AND v.created_at > $5)
     ON CONFLICT (driver_id) DO UPDATE SET code_hash = excluded.code_hash, created_by_type = excluded.created_by_type,
         created_by = excluded.created_by, created_at = excluded.created_at, expires_at = excluded.expires_at
+    WHERE $5::timestamptz IS NULL OR i.created_at <= $5
     RETURNING expires_at)
 SELECT (SELECT expires_at FROM invited) FROM drivers WHERE id = $1"""  # noqa: S608
 SIGN_IN: Final = f"""
@@ -62,6 +66,29 @@ INVITATION: Final = """
 SELECT created_by, created_at, expires_at FROM driver_invitations
 WHERE driver_id = $1 AND expires_at > statement_timestamp()"""
 
+ACCESS: Final = """
+SELECT d.id, d.name, d.phone, d.active, (SELECT max(v.created_at) FROM driver_devices v WHERE v.driver_id = d.id),
+    i.code_hash, i.created_by, i.created_at, i.expires_at, date_trunc('milliseconds', statement_timestamp())
+FROM drivers d LEFT JOIN driver_invitations i ON i.driver_id = d.id AND i.expires_at > statement_timestamp()
+WHERE d.id = ANY($1::text[]::uuid[]) ORDER BY lower(d.name), d.id"""
+
+
+class Access(Struct, frozen=True):
+    """How a driver can sign in: when they last did so with an invitation, and the invitation that can still be used.
+    `read_at` is when this was so.
+    """
+
+    driver_id: str
+    name: str
+    phone: str | None
+    active: bool
+    signed_in_at: datetime | None
+    code_hash: str | None
+    invited_by: str | None
+    invited_at: datetime | None
+    expires_at: datetime | None
+    read_at: datetime
+
 
 class Invitation(Struct, frozen=True):
     """An invitation that can still be used."""
@@ -71,11 +98,13 @@ class Invitation(Struct, frozen=True):
     expires_at: datetime
 
 
-async def invite(pool: Pool, driver_id: str, code_hash: str, by: Actor) -> tuple[bool, datetime | None]:
+async def invite(
+    pool: Pool, driver_id: str, code_hash: str, by: Actor, unless_after: datetime | None = None
+) -> tuple[bool, datetime | None]:
     """Invite a driver; this replaces their previous invitation. Returns whether the driver exists, and when the
-    invitation expires: None if the driver is deactivated.
+    invitation expires: None if the driver is deactivated, or was invited or signed in later than `unless_after`.
     """
-    row = await fetch_one(pool, INVITE, driver_id, code_hash, by.type, by.id)
+    row = await fetch_one(pool, INVITE, driver_id, code_hash, by.type, by.id, unless_after)
     return (False, None) if row is None else (True, row[0])
 
 
@@ -104,3 +133,8 @@ async def renew(
 async def open_invitation(pool: Pool, driver_id: str) -> Invitation | None:
     """The driver's invitation, if it can still be used."""
     return await fetch_one_as(pool, Invitation, INVITATION, driver_id)
+
+
+async def read_access(pool: Pool, driver_ids: Sequence[str]) -> list[Access]:
+    """How these drivers can sign in, by name."""
+    return await fetch_as(pool, Access, ACCESS, list(driver_ids))

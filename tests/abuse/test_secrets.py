@@ -160,6 +160,9 @@ async def on_devices(kept: Kept, call: Any, dan: str, admin: dict[str, str], sho
     code = kept.keep("an invitation", invited.json()["code"])
     await call("GET", f"/board/drivers/{dan}/access", headers=admin | HTML)
     signed_in = await call("POST", "/driver/sign-in", json={"code": code}, shows=True)
+    await with_many(
+        kept, call, (await call("POST", "/drivers", json={"name": "Eve"}, headers=shop)).json()["id"], admin
+    )
     await call("POST", "/driver/sign-in", json={"code": code})
     await call("POST", "/driver/sign-in", json={"code": kept.new("a wrong code")})
     token = kept.keep("a device's token", signed_in.json()["token"])
@@ -173,6 +176,21 @@ async def on_devices(kept: Kept, call: Any, dan: str, admin: dict[str, str], sho
         await call("POST", "/driver/sign-out", json={"deviceToken": wrong})
     await call("GET", f"/drivers/{dan}/devices", headers=admin)
     await call("GET", f"/board/drivers/{dan}/access", headers=admin | HTML)
+
+
+async def with_many(kept: Kept, call: Any, eve: str, admin: dict[str, str]) -> None:
+    """The sheet of invitations, its file, and the page before and after."""
+    path = "/board/drivers/invite"
+    page = await call("GET", path, headers=admin | HTML)
+    hidden = dict(re.findall(r'name="(once|read_at)" value="([^"]+)"', page.text))
+    sheet = await call("POST", path, data=hidden | {"driver": eve}, headers=admin | HTML, shows=True)
+    found = re.search(r"#code=([\w-]+)", sheet.text)
+    assert (sheet.status_code, found is not None) == (201, True), sheet.text
+    code = kept.keep("an invitation on the sheet", found[1] if found else "")
+    file = await call("POST", f"{path}/links.csv", data=hidden | {"driver": eve}, headers=admin | HTML, shows=True)
+    assert code in file.text
+    await call("GET", path, headers=admin | HTML)
+    await call("GET", f"/board/drivers/{eve}/access", headers=admin | HTML)
 
 
 async def hardly_http(kept: Kept, url: str, bearer: str) -> None:

@@ -109,14 +109,13 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
     await watch.click(page.get_by_role("button", name="Preview"))
     await expect(page.get_by_text("Jörg Müller")).to_be_visible()
     await watch.click(page.locator("[data-import]"))
-    await watch.click(page.get_by_role("link", name="Show the list"))
     watch.lap("the drivers of a CSV file are imported")
 
-    await watch.click(page.get_by_role("link", name="Devices and access of Jörg Müller"))
-    await watch.click(page.get_by_role("button", name="Invite"))
-    await expect(page.locator(".driver-link figure svg")).to_be_visible()
-    link = await page.get_by_label("Link").input_value()
-    watch.lap("the invitation is on the screen, as a code and a link")
+    await watch.click(page.get_by_role("link", name="Invite drivers"))
+    await watch.click(page.get_by_role("button", name="Invite the ticked drivers"))
+    await expect(page.locator(".strip figure svg")).to_have_count(2)
+    link = await page.get_by_label("Link Jörg Müller").input_value()
+    watch.lap("the invitations are on the screen, as codes and links")
 
     phone = await chromium.new_context(
         viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True,

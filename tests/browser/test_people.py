@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.conftest import PASSWORD, People, Person, browser_fixture, check_in_both_themes
+from tests.browser.conftest import PASSWORD, SCREENS, People, Person, browser_fixture, check_in_both_themes
 from tests.web.conftest import DROPOFF, Site
 from tests.web.people import add
 
@@ -139,6 +139,7 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
             "drivers": "/board/drivers",
             "driver-form": f"/board/drivers/{dan.id}/edit",
             "driver-access": f"/board/drivers/{dan.id}/access",
+            "invite": "/board/drivers/invite",
             "start": "/start",
             "keys": "/keys",
             "report-mail": "/report/mail",
@@ -230,6 +231,53 @@ async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> Non
     link = await page.get_by_label("Link").input_value()
     assert await page.evaluate("navigator.clipboard.readText()") == link
     assert link.startswith(f"{ada.url}/driver#code=")
+
+
+async def test_many_drivers_are_invited_by_keyboard(site: Site, people: People) -> None:
+    ada = await people(
+        site.node,
+        "Ada",
+        "admin",
+        viewport=DESK,
+        color_scheme="light",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    for at in range(12):
+        await site.driver(f"Driver {at:02}" + " of the very long name" * (at == 3), phone=f"+49 30 55501{at:02}")
+    page = await ada.open("/board/drivers")
+    await page.get_by_role("link", name="Invite drivers").focus()
+    await page.keyboard.press("Enter")
+    second = page.get_by_role("checkbox", name="Driver 01")
+    await expect(second).to_be_checked()
+    await second.focus()
+    await page.keyboard.press("Space")
+    await expect(second).not_to_be_checked()
+    await page.get_by_role("button", name="Invite the ticked drivers").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="11 invitations")).to_be_visible()
+    for name, viewport in {"": DESK, "-phone": PHONE}.items():
+        await page.set_viewport_size(viewport)
+        await check_in_both_themes(page, "the sheet of invitations", f"invited{name}", full_page=True)
+    link = await page.get_by_label("Link Driver 02").input_value()
+    await page.get_by_role("button", name="Copy the link of Driver 02").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Copy the link of Driver 02")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == link
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Save as CSV").press("Enter")
+    file = await (await download.value).path()
+    assert link in file.read_text()
+    assert "code" not in page.url
+    await page.evaluate("() => { globalThis.print = () => { document.title = 'printed'; }; }")
+    await page.get_by_role("button", name="Print").press("Enter")
+    await expect(page).to_have_title("printed")
+
+    await page.emulate_media(media="print", color_scheme="dark")
+    await expect(page.get_by_text(link)).to_be_visible()
+    await expect(page.get_by_role("button", name="Print")).to_be_hidden()
+    ink = "getComputedStyle(document.querySelector('.strip h2')).color.match(/\\d+/g).map(Number)"
+    assert max(await page.evaluate(ink)) < 60, "dark on white, also in the dark theme"
+    await page.screenshot(path=SCREENS / "invited-paper.png", full_page=True)
 
 
 async def test_a_zone_is_drawn_by_mouse_and_changed_by_keyboard(site: Site, people: People) -> None:

@@ -200,7 +200,7 @@ async def test_every_screen_takes_every_text_from_the_catalogue(abroad: Site) ->
     for path in (
         "/board", delivery, f"/board/deliveries/{held['id']}", driver, f"{driver}/access", "/orders", "/orders?q=xyz",
         "/orders/new", f"/orders/{waiting['id']}/edit", "/board/drivers", "/board/drivers/new",
-        f"{driver}/edit", "/orders/import", "/board/drivers/import", "/start",
+        "/board/drivers/invite", f"{driver}/edit", "/orders/import", "/board/drivers/import", "/start",
         "/alerts", f"/alerts/{alert['id']}", "/notices", "/unassigned", "/unassigned?all=1", "/at-risk", "/tickets",
         "/policy", "/policy?version=1", "/insights", "/insights?window=90d", "/users", f"/users/{people[0]['id']}",
         "/keys", "/account", "/privacy", "/webhooks", f"/webhooks/{made.json()['id']}", "/zones",

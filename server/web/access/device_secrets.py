@@ -46,6 +46,13 @@ def new_code() -> str:
     return secrets.token_urlsafe(_BYTES)
 
 
+def code_of_form(secret: str, once: str, driver_id: str, session: str, subject: str) -> str:
+    """The code of an invitation by a form that may be sent twice: `once` is the form's own, `session` and `subject` are
+    who sends it. Nobody else can compute it, and the same form sent again gives the same.
+    """
+    return _derived(secret, "invitation", once, driver_id, session, subject)
+
+
 def read_device_token(text: str) -> DeviceToken | None:
     """Parse a device token. None if the text is not in its form."""
     found = _TOKEN(text.strip())

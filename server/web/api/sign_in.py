@@ -63,13 +63,26 @@ async def invite_driver(request: Call, driver_id: PathId, _: MayBeMissing[s.Empt
 async def invitation(request: Call, driver_id: str) -> a.InvitationView:
     """Create an invitation of a driver. Raises 404, 409 or DatabaseAway."""
     code = new_code()
-    known, expires_at = await store.invite(pool_of(request), driver_id, hashed(code), request.user.actor)
+    known, expires_at = await invited_with(request, driver_id, code)
     if not known:
         raise not_found()
     if expires_at is None:
         raise refused(r.DRIVER_DEACTIVATED)
-    log.info("driver_invited", driverId=driver_id, actor=request.user.role, actorId=request.user.subject)
-    return a.InvitationView(page_link(request, f"code={code}"), code, instant(expires_at))
+    return a.InvitationView(invitation_link(request, code), code, instant(expires_at))
+
+
+async def invited_with(
+    request: Call, driver_id: str, code: str, unless_after: datetime | None = None
+) -> tuple[bool, datetime | None]:
+    """Invite a driver with this code: see `store.invite`. Raises DatabaseAway."""
+    known, expires_at = await store.invite(pool_of(request), driver_id, hashed(code), request.user.actor, unless_after)
+    if expires_at is not None:
+        log.info("driver_invited", driverId=driver_id, actor=request.user.role, actorId=request.user.subject)
+    return known, expires_at
+
+
+def invitation_link(request: Call, code: str) -> str:
+    return page_link(request, f"code={code}")
 
 
 def page_link(request: Call, fragment: str) -> str:

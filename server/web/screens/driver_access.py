@@ -72,8 +72,8 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
             except Problem as problem:
                 return await _refused(request, driver, problem)
             shown = ShownInvitation(made.url, parse_instant(made.expires_at))
-            language = language_for("", node_of(request).policies.current.language or spoken().language)
-            ways = _ways(driver, made.url, language)
+            sms, mail = ways_to_send(language_of_invitations(request), driver.name, driver.phone, made.url)
+            ways = {"sms": sms, "mail": mail, "warnings": warnings_of(made.url)}
             return await _access(request, driver, 201, invitation=shown, code=qr_code(made.url), **ways)
         case "sign-out":
             device_id = canonical(form.text("device"))
@@ -110,15 +110,16 @@ async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     return see_other(_path(driver), flash(request, "good", message))
 
 
-def _ways(driver: Driver, url: str, language: str) -> dict[str, str | list[str]]:
-    """The links that open a text message and a mail with the invitation, and why a phone may not open it."""
-    subject, text = invitation_words(language, driver.name, url)
-    number = "".join(sign for sign in driver.phone or "" if sign.isascii() and (sign.isdigit() or sign == "+"))
-    return {
-        "sms": f"sms:{number}?&body={quote(text)}",
-        "mail": f"mailto:?subject={quote(subject)}&body={quote(text)}",
-        "warnings": warnings_of(url),
-    }
+def language_of_invitations(request: Call) -> str:
+    """That of the policy or of the screens: nobody knows the phone yet."""
+    return language_for("", node_of(request).policies.current.language or spoken().language)
+
+
+def ways_to_send(language: str, name: str, phone: str | None, url: str) -> tuple[str, str]:
+    """The links that open a text message and a mail with the invitation."""
+    subject, text = invitation_words(language, name, url)
+    number = "".join(sign for sign in phone or "" if sign.isascii() and (sign.isdigit() or sign == "+"))
+    return f"sms:{number}?&body={quote(text)}", f"mailto:?subject={quote(subject)}&body={quote(text)}"
 
 
 def _path(driver: Driver) -> str:
@@ -181,8 +182,8 @@ async def _read(request: Call, driver: Driver) -> dict[str, object]:
     }
 
 
-def qr_code(text: str) -> Markup:
+def qr_code(text: str, title: str = "") -> Markup:
     """A QR code as SVG that takes its colours and its size from the style sheet."""
     code = segno.make_qr(text, error="l")
-    title = said("QR code of the link")
+    title = title or said("QR code of the link")
     return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title=title))  # noqa: S704

@@ -1,5 +1,6 @@
 """The screen of all drivers: a search whose fields are in the address, and who has not been seen for long."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 from server.contract.views import driver_view, parse_instant
 from server.dispatch.model import Driver
 from server.ids import canonical
+from server.node import Node
 from server.store.devices import count_devices
 from server.store.reads.connections import with_two_devices
 from server.store.reads.drivers import DriverSearch, search_drivers
@@ -23,6 +25,7 @@ from server.web.screens.live_lists import address
 from server.web.screens.shell import page
 
 DRIVERS: Final = "/board/drivers"
+INVITE: Final = f"{DRIVERS}/invite"
 PAGE: Final = 100
 TEXT_LIMIT: Final = 200
 AWAY: Final = timedelta(days=7)
@@ -53,18 +56,10 @@ async def drivers(request: Call) -> ASGIResponse:
     """By name. Filters: `?q=`, `zone`, `show` (away, deactivated). Cursor: `after`."""
     node = node_of(request)
     pool = node.database.pool
-    chosen = {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
-    if chosen["show"] not in SHOWN:
-        chosen["show"] = ""
+    chosen = list_filters(request)
     given = {name: value for name, value in chosen.items() if value}
     after = canonical(request.query_params.get("after", ""))
-    wanted = DriverSearch(
-        active=chosen["show"] != "deactivated",
-        zone=await zone_of_query(node, chosen["zone"]) if chosen["zone"] else None,
-        words=chosen["q"] or None,
-        away_seconds=AWAY.total_seconds() if chosen["show"] == "away" else None,
-    )
-    found = await search_drivers(pool, wanted, after, PAGE + 1)
+    found = await search_drivers(pool, await drivers_wanted(node, chosen), after, PAGE + 1)
     shown = found[:PAGE]
     devices = await count_devices(pool, [driver.id for driver in shown])
     in_turns = await with_two_devices(pool, [driver.id for driver in shown])
@@ -79,6 +74,22 @@ async def drivers(request: Call) -> ASGIResponse:
         zones=await zone_choices(pool),
         following=address(DRIVERS, **given, after=shown[-1].id) if len(found) > PAGE else None,
         first=address(DRIVERS, **given) if after is not None else None,
+        invite=address(INVITE, **given) if chosen["show"] != "deactivated" else None,
+    )
+
+
+def list_filters(request: Call) -> dict[str, str]:
+    chosen = {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
+    return chosen if chosen["show"] in SHOWN else {**chosen, "show": ""}
+
+
+async def drivers_wanted(node: Node, chosen: Mapping[str, str]) -> DriverSearch:
+    """The filters of the form."""
+    return DriverSearch(
+        active=chosen["show"] != "deactivated",
+        zone=await zone_of_query(node, chosen["zone"]) if chosen["zone"] else None,
+        words=chosen["q"] or None,
+        away_seconds=AWAY.total_seconds() if chosen["show"] == "away" else None,
     )
 
 

@@ -132,6 +132,12 @@ def invitation_words(language: str, driver: str, url: str) -> tuple[str, str]:
     return said("Your sign-in for deliveries"), text.format(driver=driver, url=url)
 
 
+def words_of_strip(language: str, until: str) -> str:
+    """What an invitation on paper says."""
+    said = translations(language).gettext
+    return said("Scan this code with the camera of your phone. It works once, until {time}.").format(time=until)
+
+
 class WordsOfTestOrder(Struct, frozen=True):
     """What a test order says."""
 

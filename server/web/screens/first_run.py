@@ -41,6 +41,7 @@ from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.board_answers import in_plain_words
+from server.web.screens.driver_list import INVITE
 from server.web.screens.driver_page import words_of_test_order
 from server.web.screens.live_lists import acted, not_done
 from server.web.screens.policy_fields import EXPIRY
@@ -211,8 +212,8 @@ async def steps_of(
         SetupStep(
             started.device,
             said("A driver signs in"),
-            said("Invite a driver on the page of their access: they scan a code with their phone."),
-            [(said("Drivers"), "/board/drivers")],
+            said("Invite your drivers: each scans a code with their phone."),
+            [(said("Invite drivers"), INVITE)],
         ),
         SetupStep(
             started.delivery,

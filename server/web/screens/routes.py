@@ -17,6 +17,7 @@ from server.web.screens import (
     day_report,
     driver_access,
     driver_form,
+    driver_invitations,
     driver_list,
     driver_page,
     first_run,
@@ -41,9 +42,9 @@ from server.web.screens import (
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
-    login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
-    board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, orders_file,
-    order_form, order_places, imports, first_run, tracking, keys, account, day_report,
+    login, users, driver_page, driver_list, driver_form, driver_access, driver_invitations, board, board_pages,
+    board_actions, board_bulk, board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones,
+    orders, orders_file, order_form, order_places, imports, first_run, tracking, keys, account, day_report,
     report_mail, privacy,
 )  # fmt: skip
 
