@@ -190,6 +190,29 @@ async def test_an_admin_erases_a_person_by_keyboard(site: Site, people: People) 
     assert "5550142" not in page.url
 
 
+async def test_an_order_leads_to_the_erasing_of_its_customer(site: Site, people: People) -> None:
+    order = await site.delivery(dropoff=DROPOFF | {"phone": "+49 30 5550142", "name": "Zoe Quill"})
+    dan = await site.driver("Dan", phone="+49 30 5550142")
+    ada = await people(site.node, "Ada", "admin", viewport=DESK)
+    pages = {
+        "order": (f"/board/deliveries/{order['id']}", "Erase this person"),
+        "driver": (f"/board/drivers/{dan.id}", "Erase this phone from orders"),
+        "orders": ("/orders?q=%2B49+30+5550142", "Erase the person with this phone"),
+        "drivers": ("/board/drivers?q=%2B49+30+5550142", "Erase this phone from orders"),
+    }
+    page = await ada.open("/board")
+    for screen, (path, label) in pages.items():
+        for name, viewport in {"-phone": PHONE, "": DESK}.items():
+            await page.set_viewport_size(viewport)
+            await page.goto(ada.url + path)
+            await expect(page.get_by_role("button", name=label)).to_be_visible()
+            await check_in_both_themes(page, f"the way from {screen} to erasing", f"erase-from-{screen}{name}")
+        await page.get_by_role("button", name=label).focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="1 order would lose its personal data")).to_be_visible()
+        assert page.url == f"{ada.url}/privacy#found"
+
+
 async def test_a_link_for_a_password_that_is_over_says_so_when_it_is_opened(site: Site, people: People) -> None:
     ada = await people(site.node, "Ada", "admin", viewport=PHONE)
     vic = await add(site.node, "Vic", "viewer")

@@ -1,6 +1,7 @@
 """The screen on which an admin erases a person: it shows what a phone finds, and erases it once somebody confirms."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -144,3 +145,46 @@ async def test_others_have_no_link_to_it_and_are_refused(site: Site, role: Any) 
         fields = {"csrf_token": token, "do": do, "phone": PHONE, "sure": "1"}
         assert (await somebody.client.post("/privacy", data=fields, headers=HTML)).status_code == 403
     assert (await good(site.shop.get(f"/deliveries/{order}")))["dropoff"]["name"] == "Zoe Quill"
+
+
+@pytest.mark.parametrize("role", ["admin", "ops", "viewer"])
+async def test_an_order_a_driver_and_a_search_lead_an_admin_there_with_the_phone(site: Site, role: Any) -> None:
+    await orders_of_zoe(site)
+    order = await site.delivery(dropoff=DROPOFF | {"phone": PHONE, "name": "Zoe Quill"})
+    dan = await site.driver("Dora", phone=SAME)
+    browser = await logged_in(site, "Somebody", role)
+    pages = {
+        f"/board/deliveries/{order['id']}": PHONE,
+        f"/board/drivers/{dan.id}": SAME,
+        f"/orders?q={quote(SAME)}": SAME,
+        f"/board/drivers?q={quote(SAME)}": SAME,
+    }
+    for path, phone in pages.items():
+        page = parse((await browser.see(path)).text)
+        if role != "admin":
+            assert (page.every("form", id="erase-person"), page.every(class_="erase")) == ([], []), path
+            continue
+        form, button = page.one("form", id="erase-person"), page.one("button", form="erase-person")
+        assert (form["method"], form["action"], button["name"]) == ("post", "/privacy#found", "phone"), path
+        fields = {one["name"]: one["value"] for one in form.every("input")} | {"phone": button["value"]}
+        assert fields["phone"] == phone
+        found = await browser.client.post("/privacy", data=fields, headers=HTML)
+        assert found.status_code == 200, path
+        shown = parse(found.text)
+        assert shown.one("input", id="phone")["value"] == phone
+        assert "4 orders: phone of the customer" in shown.one("section", id="found").text
+        if path.startswith("/board/d") and "?" not in path:
+            now = parse((await browser.see(f"{path}/now")).text)
+            assert now.one("button", form="erase-person")["value"] == phone, "the page's form sends it"
+    for words in ("Roma", "2026-02-01", "12345678", "030", "030 Quill 5550142"):
+        for path in ("/orders", "/board/drivers"):
+            page = parse((await browser.see(f"{path}?q={quote(words)}")).text)
+            assert page.every(class_="erase") == [], words
+
+
+async def test_an_erased_order_leads_nowhere(site: Site) -> None:
+    order = await finished(site, dropoff=DROPOFF | {"phone": PHONE, "name": "Zoe Quill"})
+    ada = await logged_in(site, "Ada", "admin")
+    assert parse((await ada.see(f"/board/deliveries/{order}")).text).every(class_="erase")
+    assert (await ada.send("/privacy", do="erase", phone=PHONE, sure="1")).status_code == 303
+    assert not parse((await ada.see(f"/board/deliveries/{order}")).text).every(class_="erase")

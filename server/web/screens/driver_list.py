@@ -22,6 +22,7 @@ from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
 from server.web.screens.live_lists import address
+from server.web.screens.privacy import phone_to_erase
 from server.web.screens.shell import page
 
 DRIVERS: Final = "/board/drivers"
@@ -70,6 +71,7 @@ async def drivers(request: Call) -> ASGIResponse:
         nav="board/drivers",
         rows=[_row(driver, devices.get(driver.id, 0), driver.id in in_turns, now) for driver in shown],
         chosen=chosen,
+        phone=phone_to_erase(request, chosen["q"]),
         filters=SHOWN,
         zones=await zone_choices(pool),
         following=address(DRIVERS, **given, after=shown[-1].id) if len(found) > PAGE else None,

@@ -30,6 +30,7 @@ from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid, address_text
 from server.web.screens.downloads import csv_form
 from server.web.screens.live_lists import acted, address, refused_here
+from server.web.screens.privacy import phone_to_erase
 from server.web.screens.shell import page
 
 ORDERS: Final = "/orders"
@@ -73,6 +74,7 @@ async def orders(request: Call) -> ASGIResponse:
         zones=await zone_choices(node.database.pool),
         choices=await _choices(request, chosen["driver"]),
         problem=problem,
+        phone=phone_to_erase(request, chosen["q"]),
         is_slow=bool(chosen["q"]) and not await has_index_of_words(pool),
         file=address(f"{ORDERS}/file.csv", **given) if shown else None,
         file_rows=FILE_ROWS,

@@ -6,6 +6,7 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 
 from server.contract.personal import masked
+from server.contract.phones import digits_in_any_spelling
 from server.dispatch.model import OVER
 from server.store.jobs.erasing import Erased
 from server.store.jobs.person_search import PhoneWhere, find_by_phone
@@ -28,6 +29,12 @@ WHERE: Final[dict[PhoneWhere, str]] = {
     "driver": later("phone of a driver who had the goods"),
     "text": later("in a note or message, or before a change"),
 }
+
+
+def phone_to_erase(request: Call, text: str) -> str | None:
+    """What somebody searches for, if it is a phone and they may erase its person."""
+    is_phone = text.startswith(("+", "0", "(")) and digits_in_any_spelling(text) is not None
+    return text if is_phone and request.user.role == "admin" else None
 
 
 @get(PRIVACY, guards=[ADMIN])
