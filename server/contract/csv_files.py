@@ -5,6 +5,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 SEPARATORS: Final = ",;\t\r\n"
 """Where a program may see another cell begin: it may expect another separator than the file's."""
 
-Cell = str | int | float | bool | None
+Cell = str | int | float | Decimal | bool | None
 
 
 class CsvForm(Struct, frozen=True):
@@ -38,9 +39,11 @@ def csv_of(rows: Iterable[Sequence[Cell]], form: CsvForm = COMMAS) -> bytes:
 
 
 def _written(cell: Cell, form: CsvForm) -> Cell:
-    """Floats to four digits; what a spreadsheet would run has an apostrophe before it."""
+    """Floats to four digits, decimals with all of theirs; what a spreadsheet would run has an apostrophe before it."""
     if isinstance(cell, bool):
         return str(cell).lower()
+    if isinstance(cell, Decimal):
+        return f"{cell:f}".replace(".", form.decimal)
     if isinstance(cell, float):
         return str(round(cell, 4)).replace(".", form.decimal)
     if isinstance(cell, str):

@@ -132,6 +132,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "POST /start/rules": ADMIN,
     "GET /orders": READERS,
     "GET /orders/file.csv": READERS,
+    "GET /orders/for-import.csv": ACTORS,
     "GET /orders/import": ACTORS,
     "POST /orders/import": ACTORS,
     "GET /orders/import/columns.csv": ACTORS,

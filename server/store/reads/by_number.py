@@ -1,6 +1,6 @@
 """Reading deliveries by the numbers that their sellers gave them, with what was posted for each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +15,9 @@ BY_NUMBERS: Final = """
 SELECT d.id::text, d.posted::text
 FROM unnest($1::text[], $2::text[]) AS k (seller_id, seller_order_id)
 JOIN deliveries d ON d.seller_id = k.seller_id AND d.seller_order_id = k.seller_order_id"""
+POSTED: Final = (
+    "SELECT id::text, posted::text FROM deliveries WHERE id = ANY($1::text[]::uuid[]) AND posted IS NOT NULL"
+)
 NUMBERS_AT_ONCE: Final = 500
 
 
@@ -33,3 +36,8 @@ async def read_by_numbers(
         with database_errors():
             found |= (await read_rows(pool, [row[0] for row in rows], [], timeout=QUERY_TIMEOUT_SECONDS)).deliveries
     return found, posted
+
+
+async def read_posted(pool: Pool, ids: Sequence[str]) -> dict[str, Posted]:
+    """What was posted for these deliveries, where that is stored (see `sameness.kept`). Raises DatabaseAway."""
+    return {row[0]: msgspec.json.decode(row[1]) for row in await fetch(pool, POSTED, list(ids))}

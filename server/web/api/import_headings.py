@@ -141,5 +141,8 @@ def _known(kind: type[Struct]) -> dict[str, Column]:
 
 
 def column_under(heading: str, kind: type[Struct]) -> Column:
-    """The column of a request that a heading means."""
-    return _known(kind).get(heading_key(heading)) or Column(heading, None)
+    """The column of a request that a heading means. A place's phone by its name in the contract is a text as in a
+    request, in any spelling.
+    """
+    found = _known(kind).get(heading_key(heading)) or Column(heading, None)
+    return Column(found.name, "text") if found.kind == "phone" and "." in heading else found

@@ -34,6 +34,7 @@ from server.web.screens.privacy import phone_to_erase
 from server.web.screens.shell import page
 
 ORDERS: Final = "/orders"
+FOR_IMPORT: Final = f"{ORDERS}/for-import.csv"
 PAGE: Final = 50
 SCHEDULED_SHOWN: Final = 20
 FIELDS: Final = ("q", "from", "to", "driver", "store", "zone", "status")
@@ -77,6 +78,7 @@ async def orders(request: Call) -> ASGIResponse:
         phone=phone_to_erase(request, chosen["q"]),
         is_slow=bool(chosen["q"]) and not await has_index_of_words(pool),
         file=address(f"{ORDERS}/file.csv", **given) if shown else None,
+        for_import=address(FOR_IMPORT, **given) if shown else None,
         file_rows=FILE_ROWS,
         csv=csv_form(request),
         older=address(ORDERS, **given, at=shown[-1].id) if len(found) > PAGE else None,

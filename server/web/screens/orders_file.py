@@ -50,7 +50,7 @@ async def orders_file(request: Call) -> ASGIResponse:
     headings += [said(text, time_zone=zone) for text in TIMES]
     headings += [said(text) for text in AMOUNTS]
     rows: list[Sequence[Cell]] = [headings]
-    async for some in _pages(request, wanted):
+    async for some in pages_of(request, wanted):
         drivers = await last_drivers(request, some)
         cancelled = await read_cancellations(
             node_of(request).database.pool, [delivery.id for delivery in some if delivery.status == "CANCELLED"]
@@ -59,7 +59,8 @@ async def orders_file(request: Call) -> ASGIResponse:
     return table_file(request, "callboard-orders.csv", rows)
 
 
-async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
+async def pages_of(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
+    """All results of a search, up to FILE_ROWS. Raises DatabaseAway."""
     pool = node_of(request).database.pool
     at = None
     for _ in range(FILE_ROWS // FILE_PAGE):

@@ -1,0 +1,77 @@
+"""The results of a search of orders as a file that an import reads: its columns are those of the contract.
+
+It has what an order is now, of the fields with which it was posted. So an order that was never changed is `unchanged`
+where it is, and one that was changed `differs`, as if it was posted again.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from litestar import get
+from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
+
+from server.contract.csv_files import Cell
+from server.dispatch.instants import instant
+from server.dispatch.model import Delivery
+from server.dispatch.sameness import Posted, posted_for
+from server.store.reads.by_number import read_posted
+from server.web.access.guards import OPS
+from server.web.api import schemas as s
+from server.web.api.import_values import columns_in
+from server.web.http.caller import Call
+from server.web.http.current_node import node_of
+from server.web.screens.downloads import table_file
+from server.web.screens.orders import FOR_IMPORT, chosen_filters, wanted_of
+from server.web.screens.orders_file import pages_of
+
+COLUMNS: Final = tuple(columns_in(s.NewDelivery))
+
+
+@get(FOR_IMPORT, guards=[OPS])
+async def orders_for_import(request: Call) -> ASGIResponse:
+    """The first 10,000 orders of a search, without erased and test ones. Raises 422 and 503."""
+    wanted = await wanted_of(request, chosen_filters(request))
+    rows: list[Sequence[Cell]] = [COLUMNS]
+    async for some in pages_of(request, wanted):
+        real = [delivery for delivery in some if not delivery.erased and not delivery.details.test]
+        posted = await read_posted(node_of(request).database.pool, [delivery.id for delivery in real])
+        rows += [_row(_as_posted(delivery, posted.get(delivery.id))) for delivery in real]
+    return table_file(request, "callboard-orders-for-import.csv", rows)
+
+
+def _as_posted(delivery: Delivery, first: Posted | None) -> Mapping[str, object]:
+    """The order as a request. What Callboard made up itself (a promise, a PIN, a time to begin) is no part of it."""
+    details = delivery.details
+    now = dict(posted_for(replace(delivery, pickup=details.store or delivery.pickup)))
+    now["requirements"], now["proofRequired"] = list(delivery.requirements), list(details.proof_required)
+    if first is not None:
+        of_request = {"dispatchAt": delivery.dispatch_at, "promisedAt": delivery.promised_at}
+        for name, at in of_request.items():
+            now.pop(name, None)
+            if name in first and at is not None:
+                now[name] = instant(at)
+        if "pin" in first:
+            now["pin"] = details.pin
+    return now
+
+
+def _row(order: Mapping[str, object]) -> list[Cell]:
+    return [_cell(order, column) for column in COLUMNS]
+
+
+def _cell(order: Mapping[str, object], column: str) -> Cell:
+    place, _, inner = column.rpartition(".")
+    inside = order.get(place) if place else order
+    assert isinstance(inside, Mapping)
+    value = inside.get(inner)
+    match value:
+        case float():
+            return Decimal(repr(value))
+        case list():
+            return "|".join(value)
+        case str() | int() | None:
+            return value
+        case _:
+            raise TypeError(column)
