@@ -19,7 +19,8 @@ from server.web.http.event_stream import EventStream
 from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
-from server.web.screens.first_run import lists_of_forms, steps_for_board, titles_of_open_steps
+from server.web.screens.first_run.screen import lists_of_forms
+from server.web.screens.first_run.steps import steps_for_board, titles_of_open_steps
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64

@@ -20,7 +20,6 @@ from server.web.screens import (
     driver_invitations,
     driver_list,
     driver_page,
-    first_run,
     imports,
     insights,
     keys,
@@ -40,13 +39,15 @@ from server.web.screens import (
     webhooks,
     zones,
 )  # fmt: skip
+from server.web.screens.first_run import place_test_order
+from server.web.screens.first_run import screen as first_run
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, driver_invitations, board, board_pages,
     board_actions, board_bulk, board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones,
-    orders, orders_file, orders_for_import, order_form, order_places, imports, first_run, tracking, keys, account,
-    day_report, report_mail, privacy,
+    orders, orders_file, orders_for_import, order_form, order_places, imports, first_run, place_test_order,
+    tracking, keys, account, day_report, report_mail, privacy,
 )  # fmt: skip
 
 
