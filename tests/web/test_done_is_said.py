@@ -128,7 +128,7 @@ async def test_a_generated_password_is_shown(site: Site, fails: Fails) -> None:
 async def test_the_secrets_of_a_webhook_are_shown(site: Site, fails: Fails) -> None:
     ada = await logged_in(site, "Ada", "admin")
     send = await sender(ada)
-    fails("server.web.screens.webhooks.read_messages")
+    fails("server.web.screens.webhook.read_messages")
     pool = site.node.app.state.node.database.pool
     added = await send("/webhooks", url="https://shop.example/hooks", events="*")
     assert (added.status_code, UNREAD in added.text) == (201, True)

@@ -9,7 +9,7 @@ from server.contract.words import EVENTS
 from server.ids import new_id
 from server.store.queues.webhook_log import Attempted
 from server.store.webhooks import WEBHOOKS_LIMIT
-from server.web.screens.webhooks import BAR_TALLEST, GROUPS, bars
+from server.web.screens.webhook_form import BAR_TALLEST, GROUPS, bars
 from tests.builders import NOW
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
@@ -188,7 +188,7 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
 
 
 async def test_the_log_comes_in_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.screens.webhooks.LOG_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.webhook.LOG_PAGE", 2)
     await site.ada.post("/admin/webhooks", json={"url": URL, "events": ["delivery.created"]})
     for _ in range(5):
         await site.delivery()

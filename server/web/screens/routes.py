@@ -36,6 +36,7 @@ from server.web.screens import (
     tracking,
     unassigned,
     users,
+    webhook,
     webhooks,
     zones,
 )  # fmt: skip
@@ -45,8 +46,8 @@ from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, driver_invitations, board, board_pages,
-    board_actions, board_bulk, board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones,
-    orders, orders_file, orders_for_import, order_form, order_places, imports, first_run, place_test_order,
+    board_actions, board_bulk, board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, webhook,
+    zones, orders, orders_file, orders_for_import, order_form, order_places, imports, first_run, place_test_order,
     tracking, keys, account, day_report, report_mail, privacy,
 )  # fmt: skip
 
