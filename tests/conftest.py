@@ -26,7 +26,7 @@ from server.embedded.servers import Embedded
 from server.geocoder import search
 from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen, uvicorn_config
 from server.settings import Settings
-from server.store import engine
+from server.store import engine, query
 from server.store.engine import Database
 from tests.database_roles import connect_as_roles, divide
 from tests.open_database import administer, open_database
@@ -330,8 +330,12 @@ async def node(settings: Settings, database_roles: None) -> AsyncIterator[StartN
 
 @asynccontextmanager
 async def starting_nodes(settings: Settings) -> AsyncIterator[StartNode]:
-    """Starts nodes on the running loop, and ends them at its end."""
+    """Starts nodes on the running loop, and ends them at its end. On a busy machine a login may take longer than a node
+    allows.
+    """
     async with AsyncExitStack() as running:
+        limits = running.enter_context(pytest.MonkeyPatch.context())
+        limits.setattr("server.web.screens.login.WAIT_SECONDS", PATIENCE)
 
         async def start(**changes: Any) -> Node:
             return await running.enter_async_context(running_node(settings.with_changes(**changes)))
@@ -397,4 +401,5 @@ def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("ACQUIRE_SECONDS", "COMMAND_SECONDS"):
         monkeypatch.setattr(engine, limit, PATIENCE)
     monkeypatch.setitem(engine.READING, "statement_timeout", f"{PATIENCE:g}s")
+    monkeypatch.setitem(query.fetch.__kwdefaults__, "timeout_seconds", PATIENCE)
     monkeypatch.setattr(search, "TIMEOUT_SECONDS", PATIENCE)

@@ -110,7 +110,8 @@ async def raw(site: Site, request: bytes) -> bytes:
     writer.write(request)
     try:
         async with asyncio.timeout(PATIENCE):
-            return await reader.read(65_536)
+            answer = await reader.read()  # to its end: it comes in parts
+            return answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     finally:
         writer.close()
         await writer.wait_closed()
@@ -141,8 +142,7 @@ async def test_bytes_that_are_hardly_http_are_never_a_500(site: Site) -> None:
     )
     for request in requests:
         answer = await raw(site, request)
-        status = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")[9:12]
-        assert status[:1] == b"4", (request, answer)
+        assert answer[9:10] == b"4", (request, answer)
 
 
 async def test_a_body_that_ends_early_leaves_no_trace(site: Site, caplog: pytest.LogCaptureFixture) -> None:
