@@ -401,5 +401,6 @@ def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("ACQUIRE_SECONDS", "COMMAND_SECONDS"):
         monkeypatch.setattr(engine, limit, PATIENCE)
     monkeypatch.setitem(engine.READING, "statement_timeout", f"{PATIENCE:g}s")
+    assert query.fetch.__kwdefaults__ is not None
     monkeypatch.setitem(query.fetch.__kwdefaults__, "timeout_seconds", PATIENCE)
     monkeypatch.setattr(search, "TIMEOUT_SECONDS", PATIENCE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.ids import new_id
-from server.lease import LASTS_SECONDS, Lease
+from server.lease import LASTS_SECONDS, STOP_EARLY_SECONDS, Lease
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
@@ -122,6 +122,21 @@ async def test_a_holder_who_cannot_renew_stops_before_it_runs_out(database: Data
         assert await holds == (False, False), "the holder must have stopped when the row runs out"
         await transaction.rollback()
     await until(lambda: first.lease.held)
+
+
+async def test_a_holder_whose_timer_comes_late_holds_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop may be busy for seconds: who asks then looks at the clock."""
+    monkeypatch.setattr("server.lease.LASTS_SECONDS", 600.0)
+    first = await run()
+    await until(lambda: first.lease.held)
+    await first.kill()
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + 600.0 - STOP_EARLY_SECONDS
+    with monkeypatch.context() as later:
+        later.setattr(loop, "time", lambda: ends)
+        assert first.lease.taken.is_set()
+        assert not first.lease.held
+    assert first.lease.held
 
 
 async def test_a_holder_who_was_replaced_stops(database: Database, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
