@@ -19,6 +19,8 @@ from tests.web.conftest import Site
 from tests.web.test_day_report import noon_zone
 
 PAGE = Path("docs/driver-app.md").read_text()
+OF_ORDERS = ("delivery.created", "delivery.cancelled")
+"""Where many orders wait, an alert may come too, or a risk, and both have messages."""
 
 
 async def test_a_receiver_hears_what_happens_in_order_signed_and_with_the_delivery(
@@ -118,7 +120,7 @@ async def test_what_is_refused_is_sent_again_with_the_same_id_until_it_is_taken(
 async def test_a_receiver_that_was_gone_hears_all_of_it_in_order_once_it_is_back(
     site: Site, receiver: Receiver
 ) -> None:
-    webhook = await a_webhook(site, receiver)
+    webhook = await a_webhook(site, receiver, *OF_ORDERS)
     await receiver.stop()
     deliveries = [await site.delivery() for _ in range(5)]
     for delivery in deliveries:
@@ -395,7 +397,7 @@ async def test_two_nodes_that_both_think_they_hold_the_lease_call_once(node: Sta
     await lease.release()
     lease._until = float("inf")
     lease.taken.set()
-    webhook = await a_webhook(first, receiver)
+    webhook = await a_webhook(first, receiver, *OF_ORDERS)
     deliveries = await asyncio.gather(*(site.delivery() for site in (first, second) for _ in range(20)))
     await asyncio.gather(
         *(cancel(site, delivery) for site, delivery in zip((first, second) * 20, deliveries, strict=True))
@@ -416,7 +418,7 @@ async def test_two_nodes_that_both_think_they_hold_the_lease_call_once(node: Sta
 
 async def test_a_long_line_for_one_that_was_gone_is_soon_done_once_it_is_back(site: Site, receiver: Receiver) -> None:
     """Hours of backoff do not outlast the outage; and what is put off behind another comes right after it."""
-    webhook = await a_webhook(site, receiver)
+    webhook = await a_webhook(site, receiver, *OF_ORDERS)
     receiver.status = 503
     deliveries = [await site.delivery() for _ in range(30)]
     for delivery in deliveries:
