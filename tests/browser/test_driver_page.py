@@ -26,6 +26,12 @@ async def value(site: Site, query: str, *args: Any) -> Any:
     return await site.node.app.state.node.database.pool.fetchval(query, *args)
 
 
+async def times(site: Site, event: str) -> int:
+    """How often this happened."""
+    happened: int = await value(site, "SELECT count(*) FROM events WHERE type = $1", event)
+    return happened
+
+
 async def changed(site: Site, delivery: dict[str, Any], **changes: Any) -> None:
     """Ops change the order, whatever the watch over risks changes at the same time."""
 

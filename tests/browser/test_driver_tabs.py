@@ -5,7 +5,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.phone import HERE, link, phone, tap
 from tests.browser.stopped_clock import pass_time, stop_clock
-from tests.browser.test_driver_page import ORDER, value
+from tests.browser.test_driver_page import ORDER, times
 from tests.browser.test_driver_thumbs import (
     SENT,
     accepted,
@@ -23,11 +23,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 def in_another_tab(page: Page) -> Locator:
     return page.get_by_role("heading", name="Callboard is open in another tab", exact=True)
-
-
-async def connections(site: Site) -> int:
-    times: int = await value(site, "SELECT count(*) FROM events WHERE type = 'driver.connected'")
-    return times
 
 
 async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site: Site) -> None:
@@ -56,11 +51,11 @@ async def test_a_tab_that_is_only_loaded_again_stays_the_one_in_use(chromium: Br
         newer = await dans.owner.open(link(site, dan))
         await expect(newer.locator("#line")).to_have_text("Online")
         await expect(in_another_tab(dans.page)).to_be_visible()
-        before = await connections(site)
-        for times in range(1, 4):
+        before = await times(site, "driver.connected")
+        for again in range(1, 4):
             await newer.reload()
             await expect(newer.locator("#line")).to_have_text("Online")
-            assert await connections(site) == before + times
+            assert await times(site, "driver.connected") == before + again
         await expect(in_another_tab(dans.page)).to_be_visible()
         await newer.close()
 

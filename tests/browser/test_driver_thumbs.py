@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 from tests.browser.conftest import LONG_SECONDS, check_accessible, check_in_both_themes, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, link, phone, tap
 from tests.browser.stopped_clock import pass_time, stop_clock
-from tests.browser.test_driver_page import ORDER, value
+from tests.browser.test_driver_page import ORDER, times
 from tests.waiting import until
 from tests.web.conftest import Site
 
@@ -84,11 +84,6 @@ WebSocket.prototype.send = function (text) { sent.push(JSON.parse(text).type); s
 async def sent(page: Page, kind: str) -> int:
     """How often the page has sent this since it was loaded."""
     times: int = await page.evaluate("(kind) => sent.filter((type) => type === kind).length", kind)
-    return times
-
-
-async def delivered_times(site: Site) -> int:
-    times: int = await value(site, "SELECT count(*) FROM events WHERE type = 'delivery.delivered'")
     return times
 
 
@@ -416,7 +411,7 @@ async def test_a_page_that_closes_before_it_is_sent_sends_it_when_it_opens(
             await page.clock.run_for(UNDO_SECONDS * 1000)
         await expect(page.get_by_role("article")).to_have_count(0)
         await until(lambda: nothing_kept(page))
-        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+        assert (await status(site, delivery), await times(site, "delivery.delivered")) == ("DELIVERED", 1)
         assert await sent(page, "completed") == 1
 
 
@@ -461,7 +456,7 @@ async def test_without_a_connection_it_is_saved_and_sent_later(chromium: Browser
         await dans.page.clock.resume()
         await dans.online()
         await expect(card).to_have_count(0)
-        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+        assert (await status(site, delivery), await times(site, "delivery.delivered")) == ("DELIVERED", 1)
 
 
 async def test_an_answer_that_was_lost_is_no_second_delivery(chromium: Browser, site: Site) -> None:
@@ -498,7 +493,7 @@ async def test_an_answer_that_was_lost_is_no_second_delivery(chromium: Browser, 
         await until(lambda: nothing_kept(dans.page))
         await expect(card).to_have_count(0)
         await expect(dans.page.locator("#notices")).not_to_contain_text("Not accepted")
-        assert await delivered_times(site) == 1
+        assert await times(site, "delivery.delivered") == 1
 
 
 async def has_status(site: Site, delivery: dict[str, Any], wanted: str) -> bool:
@@ -541,7 +536,7 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
         await expect(notices).to_contain_text("If you have the goods, keep them and call your dispatcher.")
         await expect(dans.page.locator("#saved")).to_be_hidden()
         await until(lambda: nothing_kept(dans.page))
-        assert await delivered_times(site) == 0
+        assert await times(site, "delivery.delivered") == 0
         await pass_time(dans, 9500)
         await dans.shows("available")
         await expect(notices).to_contain_text("If you have the goods")
@@ -576,7 +571,7 @@ async def test_another_driver_on_the_same_phone_sends_nothing_of_the_first(chrom
         await expect(dans.page.locator("#name")).to_have_text("Dan")
         await pass_time(dans, 1000)
         await until(lambda: nothing_kept(dans.page))
-        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+        assert (await status(site, delivery), await times(site, "delivery.delivered")) == ("DELIVERED", 1)
 
 
 async def tap_after(on: Phone, what: Locator) -> None:

@@ -1,6 +1,8 @@
 """Positions on their way to the database."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -18,31 +20,38 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 STORED = "SELECT count(*) FROM driver_positions WHERE driver_id = $1 AND lat = $2 AND lon = $3"
 
 
+@asynccontextmanager
+async def a_store_that_waits(here: Any, driver_id: str) -> AsyncIterator["asyncio.Task[None]"]:
+    """A store of this driver's position; it waits until the end, because somebody else holds the table."""
+    there = await asyncpg.connect(here.settings.database_url)
+    try:
+        async with there.transaction():
+            await there.execute("LOCK TABLE driver_positions IN SHARE MODE")
+            here.positions.moved(driver_id, **HERE)
+            storing = asyncio.create_task(here.positions.store())
+
+            async def one_waits() -> bool:
+                return bool(await there.fetchval(WAITING))
+
+            await until(one_waits)
+            yield storing
+    finally:
+        await there.close()
+
+
 async def test_the_last_store_of_a_node_that_stops_waits_for_the_one_under_way(node: StartNode) -> None:
     """Positions that a loop is writing just then are neither in the database nor waiting to be written. Stopping ends
     that loop right after the last store.
     """
     started = await node()
     here, dan = started.app.state.node, await a_driver(started)
-    there = await asyncpg.connect(here.settings.database_url)
-    try:
-        async with there.transaction():
-            await there.execute("LOCK TABLE driver_positions IN SHARE MODE")
-            here.positions.moved(dan, **HERE)
-            writing = asyncio.create_task(here.positions.store())
-
-            async def one_waits() -> bool:
-                return bool(await there.fetchval(WAITING))
-
-            await until(one_waits)
-            last = asyncio.create_task(here.positions.store())
-            await asyncio.sleep(0)
-            assert not last.done()
-            writing.cancel()
-        await last
-        assert await there.fetchval(STORED, dan, HERE["lat"], HERE["lon"]) == 1
-    finally:
-        await there.close()
+    async with a_store_that_waits(here, dan) as writing:
+        last = asyncio.create_task(here.positions.store())
+        await asyncio.sleep(0)
+        assert not last.done()
+        writing.cancel()
+    await last
+    assert await started.change(STORED, dan, HERE["lat"], HERE["lon"]) == 1
 
 
 async def test_positions_are_stored_some_at_a_time_and_those_that_are_left_next_time(
@@ -210,26 +219,14 @@ async def test_a_driver_who_leaves_while_their_position_is_stored_is_stored_and_
     monkeypatch.setattr("server.sockets.positions.TO_REDIS_SECONDS", 3600)
     started = await node()
     here, dan = started.app.state.node, await a_driver(started)
-    there = await asyncpg.connect(here.settings.database_url)
-    try:
-        async with there.transaction():
-            await there.execute("LOCK TABLE driver_positions IN SHARE MODE")
-            here.positions.moved(dan, **HERE)
-            storing = asyncio.create_task(here.positions.store())
-
-            async def one_waits() -> bool:
-                return bool(await there.fetchval(WAITING))
-
-            await until(one_waits)
-            here.positions.forget(dan)
-            if fails:
-                storing.cancel()
-                await asyncio.wait([storing])
-        await asyncio.wait([storing])
-        await here.positions.store()
-        assert await there.fetchval(STORED, dan, HERE["lat"], HERE["lon"]) == 1
-    finally:
-        await there.close()
+    async with a_store_that_waits(here, dan) as storing:
+        here.positions.forget(dan)
+        if fails:
+            storing.cancel()
+            await asyncio.wait([storing])
+    await asyncio.wait([storing])
+    await here.positions.store()
+    assert await started.change(STORED, dan, HERE["lat"], HERE["lon"]) == 1
     in_an_hour = here.clock.seconds() + 3_700
     monkeypatch.setattr(here.clock, "seconds", lambda: in_an_hour)
     here.positions.forget_silent()
