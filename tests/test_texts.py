@@ -151,6 +151,7 @@ FOR_PROGRAMS = {
     "hand-in.js": {
         "Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/${CALLS[type]}?present=0",
     },
+    "last-seen.js": {"callboard.driver.lastSeen"},
     "main.js": {"serviceWorker"},
     "offer-screen.js": {"Escape"},
     "pin.js": {"Content-Type", "${base}/drivers/${driverId}/assignments/${assignmentId}/pin"},

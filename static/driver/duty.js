@@ -65,6 +65,15 @@ export class Duty {
     show(byId("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
+  // Without a connection, by a page that knows nothing of the driver.
+  drawLost() {
+    const [title, body] = w.STATES.unreachable;
+    set(byId("sign"), "data-state", "unreachable");
+    write(byId("duty-title"), title);
+    write(byId("duty-text"), body);
+    for (const id of ["duty-time", "call-me", "hush", "do-resume"]) show(byId(id), false);
+  }
+
   /**
    * Signed in, and not connected: nothing is offered before the driver wants it.
    * @param {boolean} working
@@ -136,8 +145,9 @@ export class Duty {
     show(byId("duty-time"), until !== null);
     if (until !== null) write(byId("duty-time"), countdown(until - serverNow(state, now)));
     show(byId("call-me"), about.push === "unasked" && shown !== "shift_ended" && !offline);
-    show(byId("hush"), shown === "available" && about.sound);
+    show(byId("hush"), sign === "available" && about.sound);
     set(byId("hush"), "data-done", about.audible ? "" : null);
+    const isHeard = state.clock !== null; // before, what was known last may be hours old
     const [rest, pauses, resume] = CONTROLS[shown];
     // A break can be longer; whoever is not on one can pause.
     const resting = shown === "on_break";
@@ -147,12 +157,12 @@ export class Duty {
     const presses = [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]];
     for (const [id, label] of presses) {
       const press = byId(id, HTMLButtonElement);
-      show(press, Boolean(label));
+      show(press, Boolean(label) && isHeard);
       if (label) write(press, label);
       press.disabled = about.connection !== "online";
       set(press, "aria-busy", about.busyWith.has(press.dataset.action ?? "") ? "true" : null);
     }
-    show(byId("controls"), rest !== null);
+    show(byId("controls"), rest !== null && isHeard);
     // With a delivery in hand its steps have their place.
     const [controls, into] = [byId("controls"), work(state).length > 0 ? within(document, ".menu-body") : byId("app")];
     if (controls.parentElement !== into) into.append(controls);

@@ -6,6 +6,7 @@ import { now } from "./client.js";
 import { closeEnded } from "./dialogs.js";
 import { whose } from "./ids.js";
 import { keptInHand } from "./in-hand.js";
+import { lastSeen } from "./last-seen.js";
 import { sessionOf } from "./session.js";
 import { hasStarted, started } from "./shift.js";
 import { start } from "./state.js";
@@ -51,7 +52,7 @@ export class Entry {
       return;
     }
     page.phase = "ready";
-    page.known = { ...page.known, ...inHand };
+    page.known = { ...page.known, driver: lastSeen(driverId)?.driver ?? null, ...inHand };
     page.draw();
     scrollTo(0, 0); // what was scrolled before a reload was another screen
     client.handIn(token); // what an ended shift, or a phone that is not in use, has left to send needs no start
@@ -123,7 +124,8 @@ export class Entry {
     const page = this._page;
     page.phase = "inside";
     page.other = null;
-    page.client.connect(token, inHand ?? {}, { takeOver, after: this._tab.use() });
+    const seen = lastSeen(whose(token));
+    page.client.connect(token, inHand ?? (seen ? { driver: seen.driver } : {}), { takeOver, after: this._tab.use() });
     this._notices.sayAgain();
     page.draw();
   }

@@ -1,5 +1,5 @@
-// The deliveries in hand, kept on this phone, so that a page that opens without a network shows them. Nothing else of the
-// state is kept, and nothing once the driver has no delivery or has left the device.
+// The deliveries in hand, kept on this phone, so that a page that opens without a network shows them. Nothing of it
+// is kept once the driver has no delivery or has left the device.
 
 import { read, write } from "./storage.js";
 

@@ -11,6 +11,7 @@ import { Guard } from "./guard.js";
 import { forgetDraft, keepDraftOf } from "./handover.js";
 import { whose } from "./ids.js";
 import { keepInHand } from "./in-hand.js";
+import { forgetSeen, keepSeen, lastSeen } from "./last-seen.js";
 import { openMenu } from "./menu.js";
 import { Notices } from "./notices.js";
 import { Numbers } from "./numbers.js";
@@ -62,7 +63,12 @@ const client = new DriverClient({
 const page = new Page({ client, draw: () => draw() });
 const place = new Place({ send: (message) => client.tell(message), changed: () => draw() });
 const push = new Push({ changed: () => draw(), failed: () => requests.failed(NO_PUSH) });
-const numbers = new Numbers({ changed: () => draw() });
+const numbers = new Numbers({
+  changed: () => {
+    keepKnown();
+    draw();
+  },
+});
 const tab = new Tab({ taken: () => entry.setAside(), free: () => page.phase === "superseded" && entry.startShift(false) });
 const notices = new Notices({ page, isOfferShown: () => view.offerShown !== null, nudge });
 const entry = new Entry({ page, notices, tab });
@@ -90,13 +96,19 @@ const heard = (message) => {
 const adopted = (before) => {
   notices.adopted(before);
   const { driver, assignments, earnings } = client.state;
-  if (!driver) return;
+  if (!driver || client.state.clock === null) return; // nothing is heard yet
   refusals.keepOnly(assignments);
   closeEnded(assignments);
   started(driver.availability === "shift_ended" ? "" : driver.id);
   keepInHand({ driver, assignments, earnings });
   proofs.keepOnly(assignments);
   keepDraftOf(assignments);
+  keepKnown();
+};
+
+const keepKnown = () => {
+  const { driver, clock } = client.state;
+  if (driver && clock) keepSeen(driver, Date.now(), numbers.known && { numbers: numbers.known, at: numbers.at });
 };
 
 // One tap asks for all that offers need. Browsers allow sound by themselves after it.
@@ -115,6 +127,7 @@ const usePhone = () => {
 const forget = () => {
   gate.leave();
   keepInHand(null);
+  forgetSeen();
   refusals.keepOnly({});
   keepUrgent([], Date.now());
   forgetDraft();
@@ -186,6 +199,7 @@ const draw = () => {
       refusals,
       saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
       numbers: numbers.known,
+      seen: client.connection?.state === "online" ? null : lastSeen(token && whose(token)),
       proofs,
     },
     at,

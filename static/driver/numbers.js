@@ -13,6 +13,7 @@ export class Numbers {
     this._changed = changed;
     /** @type {DriverNumbers | null} */
     this.known = null;
+    this.at = 0; // when they were true, in Unix milliseconds
     this._of = "";
     this._asked = -Infinity;
   }
@@ -44,7 +45,9 @@ export class Numbers {
       if (!answer.ok) return; // a node of the previous release has none
       /** @type {DriverNumbers} */
       const numbers = await answer.json();
-      if (this._of === driverId) this.known = numbers;
+      if (this._of !== driverId) return;
+      this.known = numbers;
+      this.at = Date.now();
     } catch {
       return; // no network: what is known stays
     }

@@ -5,6 +5,7 @@ import { start } from "./state.js";
 /** @import {Action, Actions} from "./actions.js" */
 /** @import {DriverClient} from "./client.js" */
 /** @import {ConnectionState} from "./connection.js" */
+/** @import {LastSeen} from "./last-seen.js" */
 /** @import {DriverNumbers} from "./numbers.js" */
 /** @import {Place} from "./place.js" */
 /** @import {Sent} from "./proofs.js" */
@@ -36,6 +37,7 @@ import { start } from "./state.js";
  * @property {import("./told.js").Refusals} refusals what the server did not accept of deliveries in hand
  * @property {Action[]} saved
  * @property {DriverNumbers | null} numbers
+ * @property {LastSeen | null} seen what was known when the page was last connected
  * @property {Sent} proofs the pictures that the server has
  */
 

@@ -8,9 +8,11 @@ import { Inbox } from "./inbox.js";
 import { JobCards } from "./job-cards.js";
 import { OfferScreen } from "./offer-screen.js";
 import { childrenOf, set, show, write } from "./paint.js";
+import { drawLastSeen, drawOffline } from "./offline-screen.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
 
+/** @import {LastSeen} from "./last-seen.js" */
 /** @import {DriverNumbers} from "./numbers.js" */
 /** @import {About, Act} from "./page.js" */
 /** @import {Moment, State} from "./state.js" */
@@ -61,21 +63,28 @@ export class View {
     const driver = about.phase === "inside" ? state.driver : null;
     const inside = driver !== null;
     const ready = about.phase === "ready";
-    show(byId("duty"), inside || ready);
+    const working = work(state).length > 0;
+    const isLost = this._isOffline && !working;
+    show(byId("duty"), inside || ready || isLost);
     if (!inside) show(byId("controls"), false);
     show(byId("forget"), about.phase !== "gate");
     show(byId("line"), about.phase === "inside");
     write(byId("name"), state.driver?.name ?? "Callboard");
-    this._drawLine(about, now);
+    this._drawLine(about.connection);
+    drawOffline(this._isOffline || (ready && !about.reachable), Math.floor((now.mono - about.since) / 1000));
     this._duty.drawPlace(about, inside || ready);
     this._duty.drawPush(about, inside);
     this._jobs.draw(inside || ready ? work(state) : [], state, about, now);
     this._drawRun(inside ? state.run : []);
-    this._drawNumbers(inside && work(state).length === 0 ? about.numbers : null);
+    set(document.body, "data-lost", isLost ? "" : null);
+    const call = document.querySelector("#lost-call");
+    if (call instanceof HTMLElement) show(call, isLost);
+    this._drawNumbers(working ? null : isLost ? (about.seen?.numbers ?? null) : inside ? about.numbers : null, isLost ? about.seen : null);
     this._drawSaved(state, about, inside);
     if (driver) this._duty.draw(state, driver, about, now, this._isOffline);
-    else if (ready) this._duty.drawStart(work(state).length > 0);
-    const off = driver !== null && !this._isOffline && (driver.availability === "shift_ended" || driver.availability === "offline");
+    else if (ready) this._duty.drawStart(working);
+    else if (isLost) this._duty.drawLost();
+    const off = driver !== null && state.clock !== null && !this._isOffline && (driver.availability === "shift_ended" || driver.availability === "offline");
     this._duty.drawAsks(about, ready || off);
     this._offer.draw(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
     this._offer.drawUndo(state, about, now);
@@ -100,19 +109,11 @@ export class View {
     byId("over-do").onclick = () => this._act(`over-${phase}`);
   }
 
-  /**
-   * @param {About} about
-   * @param {Moment} now
-   */
-  _drawLine({ connection, since }, now) {
+  /** @param {About["connection"]} connection */
+  _drawLine(connection) {
     const offline = this._isOffline;
     set(byId("line"), "data-state", offline ? "offline" : connection === "online" ? "online" : "connecting");
     write(within(byId("line"), "span"), offline ? text("Offline") : connection === "online" ? text("Online") : text("Connecting"));
-    show(byId("offline"), offline);
-    if (offline) {
-      const seconds = Math.floor((now.mono - since) / 1000);
-      write(byId("offline-since"), w.offlineFor(seconds));
-    }
   }
 
   /**
@@ -130,14 +131,19 @@ export class View {
     });
   }
 
-  /** @param {DriverNumbers | null} numbers */
-  _drawNumbers(numbers) {
-    show(byId("numbers"), numbers !== null);
-    if (!numbers) return;
+  /**
+   * @param {DriverNumbers | null} numbers
+   * @param {LastSeen | null} seen
+   */
+  _drawNumbers(numbers, seen) {
+    show(byId("numbers"), numbers !== null || seen !== null);
+    drawLastSeen(seen, Date.now());
     for (const name of /** @type {const} */ (["today", "week"])) {
-      write(within(byId("numbers"), `[data-period="${name}"] dd`), w.period(numbers[name]));
+      const line = within(byId("numbers"), `[data-period="${name}"]`);
+      show(line, numbers !== null);
+      if (numbers) write(within(line, "dd"), (seen ? w.earlier(seen) : "") + w.period(numbers[name]));
     }
-    const { withoutPay } = numbers.week;
+    const withoutPay = numbers?.week.withoutPay ?? 0;
     show(byId("numbers-without"), withoutPay > 0);
     write(byId("numbers-without"), w.withoutPay(withoutPay));
   }

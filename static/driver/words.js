@@ -1,7 +1,7 @@
 // What the driver page says: states, reasons, notices, amounts, distances, times.
 
 import { byId } from "../elements.js";
-import { clockIn, kmOf, moneyOf } from "./amounts.js";
+import { clockIn, countdown, kmOf, moneyOf } from "./amounts.js";
 import { counted, locale, text } from "./text.js";
 
 /** @import {Action, Standing} from "./actions.js" */
@@ -19,7 +19,7 @@ export const STATES = {
   paused: [text("You are paused"), text("You get no offers until you resume.")],
   shift_ended: [text("Your shift has ended"), text("Thank you. You can start again at any time.")],
   offline: [text("You are not on shift"), text("Start your shift to get offers.")],
-  unreachable: [text("No connection"), text("Offers cannot reach you.")],
+  unreachable: [text("No connection"), text("Go where there is a network.")],
   connecting: [text("Connecting"), ""],
 };
 
@@ -255,8 +255,33 @@ export const trip = (distance) =>
 /** @param {number} count */
 export const minutes = (count) => text("{count} min", { count: digits.format(count) });
 
-/** @type {(instant: string) => string} */
+/** @type {(instant: string | number) => string} */
 export const clock = clockIn(locale, document.documentElement.dataset.zone);
+
+export const SINCE = text("On shift here since");
+
+/**
+ * When something was true that may not be so any more.
+ * @param {number} at in Unix milliseconds
+ */
+export const asOf = (at) => text("As of {time}", { time: clock(at) });
+
+/**
+ * The time of numbers that are older than the rest.
+ * @param {import("./last-seen.js").LastSeen} seen
+ */
+export const earlier = ({ at, numbersAt }) => (clock(at) === clock(numbersAt) ? "" : `${asOf(numbersAt)}: `);
+
+/**
+ * The state of a driver when they were last connected.
+ * @param {Wire.DriverView} driver
+ * @param {number} now in Unix milliseconds
+ */
+export const stateThen = ({ availability, availabilityUntil }, now) => {
+  const [title, body] = STATES[availability];
+  const left = availability === "on_break" && availabilityUntil ? Date.parse(availabilityUntil) - now : 0;
+  return left > 0 ? `${title}. ${body} ${countdown(left)}` : title;
+};
 
 /**
  * For how long there has been no connection; nothing below 10 s.
