@@ -17,6 +17,7 @@ export { newId, whose } from "../../static/driver/ids.js";
 /** @typedef {import("../../static/driver/actions.js").ActionStore} ActionStore */
 /** @typedef {import("../../static/driver/actions.js").Deed} Deed */
 /** @typedef {import("../../static/driver/client.js").ClientOptions} ClientOptions */
+/** @typedef {import("../../static/driver/client.js").ClientState} ClientState */
 /** @typedef {import("../../static/driver/connection.js").ConnectionState} ConnectionState */
 /** @typedef {import("../../static/driver/connection.js").Phone} Phone */
 /** @typedef {import("../../static/driver/pin.js").PinAnswer} PinAnswer */

@@ -8,24 +8,30 @@ import { handIn } from "./hand-in.js";
 import { whose } from "./ids.js";
 import { checkPin } from "./pin.js";
 import { Gap, fold, openOffer, start } from "./state.js";
+import { Tab } from "./tab.js";
 import { upload } from "./upload.js";
 
 /** @import {Action, ActionStore, Deed} from "./actions.js" */
 /** @import {ConnectionState, Phone} from "./connection.js" */
 /** @import {Moment, State} from "./state.js" */
 
+/** @typedef {ConnectionState | "other_tab"} ClientState in "other_tab" another tab of the app is in use, and this one sends nothing */
+
 /**
  * @typedef {object} ClientOptions
  * @property {string} base the address of the server, such as "https://dispatch.example"
  * @property {(before: State) => void} [adopted] called for every new state
  * @property {(message: Wire.ToDriver) => void} [heard] called for every message, once it is in the state
- * @property {(state: ConnectionState) => void} [changed] called for every new state of the connection
+ * @property {(state: ClientState) => void} [changed] called for every new state of the connection
  * @property {(action: Action, error: Refused) => void} [refused] called for what the server did not accept
  * @property {(action: Action) => void} [uploaded] called for a picture that the server has
  * @property {() => void} [handedIn] called once this device, which is not in use, has nothing left to hand in
  * @property {() => void} [queued] called when the queue has changed
  * @property {ActionStore} [store] where the queue is kept: in IndexedDB if it is left out, in memory without one
  * @property {Phone} [phone] a browser's page if it is left out
+ * @property {boolean} [oneTab] whether only one tab of the app, or one other page of its origin, is in use; true in a
+ *   browser's page if it is left out
+ * @property {() => void} [free] called in the state "other_tab" once that tab has closed: this one may connect
  */
 
 const SETTLE_EVERY_MS = 250;
@@ -34,6 +40,8 @@ const PING_WITH_OFFER_MS = 4_000;
 const DONE = new Set(["COMPLETED", "RETURNED"]);
 /** @type {Set<ConnectionState>} another device has the connection */
 const WITH_ANOTHER = new Set(["superseded", "two_devices", "other_device"]);
+/** @type {Set<ConnectionState>} another device has it, or another tab of this one */
+const TAKEN = new Set(["superseded", "other_device"]);
 
 /** @returns {Moment} */
 export const now = () => ({ mono: performance.now(), wall: Date.now() });
@@ -49,6 +57,8 @@ export class DriverClient {
     this.token = null;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this._timer = undefined;
+    const { oneTab = Boolean(globalThis.document), free } = options;
+    this._tab = oneTab ? new Tab({ taken: () => this._setAside(), free: () => free?.() }) : null;
     this.actions = new Actions({
       store: options.store ?? new KeptActions(),
       changed: () => {
@@ -65,13 +75,13 @@ export class DriverClient {
 
   /**
    * Open the connection, with what is known of an earlier one, and send what is queued. Without `takeOver` the state of
-   * the connection is "other_device" while another device of the driver is in use: ask the driver. With `after` the
-   * connection is opened, and the queue read, only then.
+   * the connection is "other_device" while another device of the driver is in use: ask the driver. From now on this tab is
+   * the one in use, and any other one is in the state "other_tab".
    * @param {string} token
    * @param {Partial<State>} [known]
-   * @param {{takeOver?: boolean, after?: Promise<void> | null}} [how]
+   * @param {{takeOver?: boolean}} [how]
    */
-  connect(token, known = {}, { takeOver = true, after = null } = {}) {
+  connect(token, known = {}, { takeOver = true } = {}) {
     this.close();
     this.token = token;
     this.state = { ...start(), ...known };
@@ -80,7 +90,7 @@ export class DriverClient {
       token,
       lastSeq: () => this.state.seq,
       heard: (message) => this._heard(message),
-      changed: (state) => this._options.changed?.(state),
+      changed: (state) => this._changed(connection, state),
       takeOver,
       pingEvery: () => (openOffer(this.state, now()) ? PING_WITH_OFFER_MS : PING_MS),
       ...(this._options.phone && { phone: this._options.phone }),
@@ -92,7 +102,7 @@ export class DriverClient {
       void this.actions.load(now());
       connection.open();
     };
-    if (after) void after.then(open);
+    if (this._tab) void this._tab.use().then(open); // the others have to know it before
     else open();
   }
 
@@ -106,6 +116,12 @@ export class DriverClient {
     this.token = token;
     void this.actions.load(now());
     this._timer = setInterval(() => void this.settle(), SETTLE_EVERY_MS);
+  }
+
+  // The driver leaves this device: nothing of them stays, but what is queued.
+  forget() {
+    this.close();
+    this._tab?.forget();
   }
 
   // What is known is forgotten, but not the queue.
@@ -178,7 +194,9 @@ export class DriverClient {
   /** @param {string} token */
   async _handIn(token) {
     const driverId = whose(token);
-    if (driverId === null) return;
+    if (driverId === null || this.actions.of(driverId).length === 0) return;
+    if (this._tab && !(await this._tab.mayHandIn())) return;
+    if (this.token !== token || !this._isBeside) return;
     let accepted = false;
     /** @param {Wire.FromDriver} message */
     const sent = async (message) => {
@@ -203,6 +221,33 @@ export class DriverClient {
       }
       throw error;
     }
+  }
+
+  /**
+   * A connection that another tab has taken is no other device's.
+   * @param {Connection} connection
+   * @param {ConnectionState} state
+   */
+  _changed(connection, state) {
+    if (!this._tab || !TAKEN.has(state)) {
+      this._options.changed?.(state);
+      return;
+    }
+    void this._tab.isOtherInUse().then((other) => {
+      if (this.connection !== connection) return;
+      if (other) this._setAside();
+      else this._options.changed?.(state);
+    });
+  }
+
+  // Another tab is in use: what is queued is that one's to send, and to take back. What is known stays, to be shown.
+  _setAside() {
+    const known = this.state;
+    this.close();
+    this.state = known;
+    void this.actions.leave();
+    this._tab?.wait();
+    this._options.changed?.("other_tab");
   }
 
   /** @param {Wire.ToDriver} message */

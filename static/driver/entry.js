@@ -12,20 +12,18 @@ import { hasStarted, started } from "./shift.js";
 import { start } from "./state.js";
 import { kept, renew } from "./token.js";
 
-/** @import {ConnectionState} from "./connection.js" */
+/** @import {ClientState} from "./client.js" */
 /** @import {Notices} from "./notices.js" */
 /** @import {Page} from "./page.js" */
-/** @import {Tab} from "./tab.js" */
 
 const LOOK_AGAIN_MS = 1_000;
 const TRY_AGAIN_MS = 3_000;
 
 export class Entry {
-  /** @param {{page: Page, notices: Notices, tab: Tab}} parts */
-  constructor({ page, notices, tab }) {
+  /** @param {{page: Page, notices: Notices}} parts */
+  constructor({ page, notices }) {
     this._page = page;
     this._notices = notices;
-    this._tab = tab;
     this._isRenewed = false; // a phone that signed in renews a refused token once
     this._wantsShift = false; // the driver has started it, and the server does not know yet
   }
@@ -80,37 +78,21 @@ export class Entry {
     return isToStart;
   }
 
-  // Another tab of this phone is in use: what was done on this phone is that one's to send, and to undo.
-  setAside() {
-    const page = this._page;
-    if (page.phase === "inside") page.known = page.client.state;
-    page.client.close();
-    page.phase = "superseded";
-    this._isRenewed = this._wantsShift = false;
-    void page.client.actions.leave();
-    closeEnded({});
-    this._tab.wait();
-    this._notices.sayAgain();
-    page.draw();
-  }
-
-  /** @param {ConnectionState} next */
-  async changed(next) {
+  /** @param {ClientState} next */
+  changed(next) {
     const page = this._page;
     const { client } = page;
-    const { connection } = client;
     if (next === "refused" || next === "expired") void this._comeBack(next);
-    else if (next === "superseded" || next === "outdated" || next === "two_devices" || next === "other_device") {
-      const own = (next === "superseded" || next === "other_device") && (await this._tab.isOtherInUse());
-      if (client.connection !== connection) return;
-      if (own) return this.setAside();
+    else if (next === "other_tab" || next === "superseded" || next === "outdated" || next === "two_devices" || next === "other_device") {
       this._isRenewed = false;
-      page.phase = next === "outdated" || next === "two_devices" ? next : "another_phone";
-      started(""); // a page that is opened again does not take over by itself
-      page.known = client.state;
+      if (next === "other_tab") this._wantsShift = false;
+      else started(""); // a page that is opened again does not take over by itself
+      if (page.phase === "inside") page.known = client.state;
+      page.phase = next === "superseded" || next === "other_device" ? "another_phone" : next;
       client.state = start();
+      if (next === "other_tab") closeEnded({});
       this._notices.sayAgain();
-      if (page.phase !== "outdated") void this._look();
+      if (page.phase === "another_phone" || page.phase === "two_devices") void this._look();
     }
     page.draw();
   }
@@ -125,7 +107,7 @@ export class Entry {
     page.phase = "inside";
     page.other = null;
     const seen = lastSeen(whose(token));
-    page.client.connect(token, inHand ?? (seen ? { driver: seen.driver } : {}), { takeOver, after: this._tab.use() });
+    page.client.connect(token, inHand ?? (seen ? { driver: seen.driver } : {}), { takeOver });
     this._notices.sayAgain();
     page.draw();
   }
@@ -148,7 +130,7 @@ export class Entry {
      */
     const later = (ms, times) => setTimeout(() => client.connection === connection && void this._look(takeOver, times), ms);
     const found = await sessionOf(whose(token) ?? "", token);
-    if (client.connection !== connection || kept() !== token || page.phase === "inside" || page.phase === "superseded") return;
+    if (client.connection !== connection || kept() !== token || page.phase === "inside" || page.phase === "other_tab") return;
     if (found === "unreachable") {
       later(TRY_AGAIN_MS, again);
       return;

@@ -23,7 +23,6 @@ import { Push } from "./push.js";
 import { Requests } from "./requests.js";
 import { left, started } from "./shift.js";
 import { LONGER_BY_MIN, openOffer, sawMessage, say } from "./state.js";
-import { Tab } from "./tab.js";
 import { watchTextSize } from "./text-size.js";
 import { text } from "./text.js";
 import { kept, signOut, signingIn, takeFromAddress } from "./token.js";
@@ -47,10 +46,11 @@ const client = new DriverClient({
   base: location.origin + callboard.at(""),
   adopted: (before) => adopted(before),
   heard: (message) => heard(message),
-  changed: async (next) => {
-    await entry.changed(next);
+  changed: (next) => {
+    entry.changed(next);
     void wakeLock.look();
   },
+  free: () => page.phase === "other_tab" && entry.startShift(false),
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
   refused: (action, error) => deeds.refused(action, error),
@@ -69,9 +69,8 @@ const numbers = new Numbers({
     draw();
   },
 });
-const tab = new Tab({ taken: () => entry.setAside(), free: () => page.phase === "superseded" && entry.startShift(false) });
 const notices = new Notices({ page, isOfferShown: () => view.offerShown !== null, nudge });
-const entry = new Entry({ page, notices, tab });
+const entry = new Entry({ page, notices });
 const gate = new Gate({ page, entry });
 const requests = new Requests({ page });
 const deeds = new Deeds({ page, place, proofs, refusals, view, nudge });
@@ -132,7 +131,7 @@ const forget = () => {
   keepUrgent([], Date.now());
   forgetDraft();
   left();
-  tab.forget();
+  client.forget();
   void push.turnOff({ forget: true });
   void signOut();
   entry.enter();
@@ -167,7 +166,7 @@ const ACTIONS = {
     draw();
   },
   dismiss: (id) => notices.dismiss(Number(id)),
-  "over-superseded": () => entry.startShift(),
+  "over-other_tab": () => entry.startShift(),
   "over-another_phone": () => usePhone(),
   "over-two_devices": () => usePhone(),
   "over-refused": forget,

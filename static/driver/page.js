@@ -3,7 +3,7 @@
 import { start } from "./state.js";
 
 /** @import {Action, Actions} from "./actions.js" */
-/** @import {DriverClient} from "./client.js" */
+/** @import {ClientState, DriverClient} from "./client.js" */
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {LastSeen} from "./last-seen.js" */
 /** @import {DriverNumbers} from "./numbers.js" */
@@ -18,7 +18,7 @@ import { start } from "./state.js";
  * @typedef {(action: string, id?: string, detail?: string) => void} Act
  */
 
-/** @typedef {"start" | "gate" | "ready" | "inside" | "signed_out" | "another_phone" | ConnectionState} Phase */
+/** @typedef {"start" | "gate" | "ready" | "inside" | "signed_out" | "another_phone" | ClientState} Phase */
 
 /**
  * What is shown beside the state.

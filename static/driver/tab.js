@@ -61,6 +61,15 @@ export class Tab {
     return holder(LOCK) !== undefined && holder(LOCK) !== holder(this._own);
   }
 
+  /**
+   * Whether a tab that is not in use may send what is left. A browser without locks does not know whether the tab that was
+   * used last is still there.
+   * @returns {Promise<boolean>}
+   */
+  async mayHandIn() {
+    return !this._locks || !(await this.isOtherInUse());
+  }
+
   // The driver leaves this phone.
   forget() {
     write(TAB, null);

@@ -105,7 +105,7 @@ export class View {
     write(byId("over-text"), isOther && other.name ? `${other.name}. ${body}` : body);
     write(byId("over-do"), button);
     const call = document.querySelector("#over-call");
-    if (call instanceof HTMLElement) show(call, !["superseded", "outdated"].includes(phase));
+    if (call instanceof HTMLElement) show(call, !["other_tab", "outdated"].includes(phase));
     byId("over-do").onclick = () => this._act(`over-${phase}`);
   }
 

@@ -88,7 +88,7 @@ export const GATE = {
 
 /** @type {Record<string, [title: string, body: string, button: string]>} by the phase of the page */
 export const LASTING = {
-  superseded: [text("Callboard is open in another tab"), text("You get your offers there."), text("Use it here")],
+  other_tab: [text("Callboard is open in another tab"), text("You get your offers there."), text("Use it here")],
   another_phone: [
     text("Another phone is signed in as you"),
     text("It gets your offers. If it is not yours, call your dispatcher, who can sign it out."),
@@ -350,7 +350,7 @@ export const delivered = ({ left, tried }, online, returning) => {
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
-const SENDING = new Set(["inside", "ready", "superseded", "another_phone", "two_devices"]);
+const SENDING = new Set(["inside", "ready", "other_tab", "another_phone", "two_devices"]);
 
 /**
  * @param {Action[]} actions

@@ -1,0 +1,105 @@
+"""An app made with clients/typescript in several tabs of a browser: one of them is in use, and only that one sends."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from server.web.http.assets import asset
+from tests.browser.test_driver_page import ORDER
+from tests.driver_app import token
+from tests.waiting import until
+from tests.web.conftest import Driver, Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+APP = """async ([module, options]) => {
+  const { DriverClient } = await import(module);
+  globalThis.states = [];
+  globalThis.frees = 0;
+  const told = { changed: (state) => states.push(state), free: () => { frees += 1; } };
+  globalThis.driver = new DriverClient({ base: location.origin, ...told, ...options });
+}"""
+SETTLED = "() => { const { now } = Date; Date.now = () => now() + 60_000; return driver.settle(); }"
+"""What was done a minute ago by now is sent, if this tab sends at all."""
+TAKES_BACK = "([driverId, assignmentId]) => driver.actions.undo(driverId, assignmentId)"
+
+
+async def tab(context: BrowserContext, site: Site, **options: Any) -> Page:
+    """An app that has nothing of the driver page."""
+    page = await context.new_page()
+    await page.goto(f"{site.node.url}/health")
+    await page.evaluate(APP, [asset("driver/client.js"), options])
+    return page
+
+
+async def connect(page: Page, driver: Driver, how: str = "{}") -> None:
+    await page.evaluate(f"(token) => driver.connect(token, {{}}, {how})", token("driver", driver.id))
+    await until(lambda: page.evaluate("driver.connection?.state === 'online'"))
+
+
+async def in_hand(driver: Driver, site: Site) -> str:
+    """The id of the assignment of a delivery that is picked up."""
+    await site.delivery(**ORDER)
+    offer = await driver.offer()
+    assignment: dict[str, Any] = (await driver.post(f"/offers/{offer['id']}/accept")).json()["assignment"]
+    assert (await driver.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    return str(assignment["id"])
+
+
+async def delivered(page: Page, driver: Driver, assignment_id: str) -> None:
+    deed = {"type": "completed", "driverId": driver.id, "assignmentId": assignment_id, "storeName": "Roma"}
+    await page.evaluate("(deed) => driver.report(deed)", deed)
+
+
+async def test_only_the_tab_in_use_sends(chromium: Browser, site: Site) -> None:
+    """The older one keeps what it knows, and goes on once the newer one has closed."""
+    dan = await site.driver("Dan", at_work=True)
+    assignment_id = await in_hand(dan, site)
+    context = await chromium.new_context(bypass_csp=True)
+    older = await tab(context, site)
+    await connect(older, dan)
+    await delivered(older, dan, assignment_id)
+    newer = await tab(context, site)
+    await connect(newer, dan)
+    await until(lambda: older.evaluate("states.at(-1) === 'other_tab'"))
+    assert await older.evaluate("[driver.connection, Object.keys(driver.state.assignments)]") == [None, [assignment_id]]
+    await older.evaluate(SETTLED)
+    assert await newer.evaluate(TAKES_BACK, [dan.id, assignment_id])
+    assert await older.evaluate("[driver.actions.all.length, frees]") == [0, 0]
+    await newer.close()
+    await until(lambda: older.evaluate("frees === 1"))
+    await connect(older, dan, "{ takeOver: false }")
+    assert await older.evaluate("Object.keys(driver.state.assignments)") == [assignment_id]
+
+
+async def test_a_tab_that_only_hands_in_waits_while_another_one_is_in_use(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    assignment_id = await in_hand(dan, site)
+    context = await chromium.new_context(bypass_csp=True)
+    used = await tab(context, site)
+    await connect(used, dan)
+    await delivered(used, dan, assignment_id)
+    beside = await tab(context, site)
+    await beside.evaluate("(token) => driver.handIn(token)", token("driver", dan.id))
+    await until(lambda: beside.evaluate("driver.actions.all.length === 1"))
+    await beside.evaluate(SETTLED)
+    assert await used.evaluate(TAKES_BACK, [dan.id, assignment_id])
+    await delivered(used, dan, assignment_id)
+    await beside.evaluate("(token) => driver.handIn(token)", token("driver", dan.id))
+    await used.close()
+
+    async def completed() -> bool:
+        return not (await dan.get("/state")).json()["assignments"]
+
+    await until(completed)
+
+
+async def test_an_app_that_wants_it_has_several_clients(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    context = await chromium.new_context(bypass_csp=True)
+    older = await tab(context, site, oneTab=False)
+    await connect(older, dan)
+    newer = await tab(context, site, oneTab=False)
+    await connect(newer, dan)
+    await until(lambda: older.evaluate("states.at(-1) === 'superseded'"))
