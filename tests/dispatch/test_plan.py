@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given as for_all
 from hypothesis import settings
@@ -19,6 +20,7 @@ from server.dispatch.decided import Decided
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import unfit
 from server.dispatch.planning.fleet import EXPECTED_SECONDS, MOST, STORES, Fleet, RecentOrders
+from server.dispatch.planning.next_orders import ORDERS_AN_HOUR, NextOrders
 from server.dispatch.planning.plan import NO_PLAN, PLANNED, Plan, plan
 from server.dispatch.policy import Policy
 from server.dispatch.runs import Where
@@ -67,18 +69,39 @@ def test_of_two_drivers_the_one_whose_shift_ends_first_is_used(leaves: str, stay
     assert pairs(planned(a_fleet(drivers, [order_at("soup", 0, 9)]))) == {SOUP: id_of(leaves)}
 
 
-@pytest.mark.parametrize(
-    ("busy_at", "strain", "leaves"), [(3, 0.0, DORA), (3, 0.5, DORA), (3, 1.0, DAN), (3, 2.0, DAN), (-3, 0.0, DAN)]
-)
-def test_of_two_drivers_the_one_near_a_busy_store_stays_but_not_under_strain(
-    busy_at: float, strain: float, leaves: str
-) -> None:
+def orders_before(fleet: Fleet, store: float, count: int) -> None:
+    """The store at this kilometre had so many orders a moment ago, which are done."""
+    for number in range(count):
+        name = f"order {number} at {store}"
+        fleet.put_delivery(order_at(name, store, 9))
+        fleet.put_delivery(order_at(name, store, 9, status="DELIVERED"))
+
+
+@pytest.mark.parametrize(("busy_at", "leaves"), [(3, DORA), (-3, DAN)])
+def test_of_two_drivers_the_one_who_is_near_the_next_orders_stays(busy_at: float, leaves: str) -> None:
     fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", -1.01)], [])
-    for name in "abcdef":
-        fleet.put_delivery(order_at(name, busy_at, 9))
-        fleet.put_delivery(order_at(name, busy_at, 9, status="DELIVERED"))
+    orders_before(fleet, busy_at, 6)
     fleet.put_delivery(order_at("soup", 0, 9))
-    assert pairs(planned(fleet, replace(NO_PLAN, strain=strain))) == {SOUP: leaves}
+    assert pairs(planned(fleet)) == {SOUP: leaves}
+
+
+@pytest.mark.parametrize(("shift", "leaves"), [(None, DORA), (20, DORA), (9, DAN)])
+def test_who_goes_home_soon_is_not_kept_for_the_next_orders(shift: int | None, leaves: str) -> None:
+    off = None if shift is None else NOW + minutes(shift)
+    fleet = a_fleet([driver_at("Dan", 1, shift_ends_at=off), driver_at("Dora", -1.01, shift_ends_at=off)], [])
+    orders_before(fleet, 3, 6)
+    fleet.put_delivery(order_at("soup", 0, 9))
+    assert pairs(planned(fleet)) == {SOUP: leaves}
+
+
+def test_the_next_order_is_as_far_as_the_nearest_stores_by_their_pace() -> None:
+    stores, rates = np.array([spot(2), spot(5), spot(30)]), np.array([2.0, 3.0, 45.0]) * ORDERS_AN_HOUR / 6 / 3600
+    ways = NextOrders(stores, rates, TRAVEL).ways(np.array([spot(1), spot(5), spot(1)]))
+    from_1, from_5 = 2 * 1 + 3 * 4 + 1 * 29, 3 * 0 + 2 * 3 + 1 * 25
+    assert ways.tolist() == pytest.approx([from_1 * 10, from_5 * 10, from_1 * 10])
+    few = NextOrders(stores, rates / 50, TRAVEL).ways(np.array([spot(3)]))
+    assert few.tolist() == pytest.approx([(2 * 1 + 3 * 2 + 45 * 27) / 50 * 60])
+    assert NextOrders(stores, rates * 0, TRAVEL).ways(np.array([spot(1)])).tolist() == [0.0]
 
 
 def test_the_pace_of_a_store_fades_and_is_forgotten() -> None:
@@ -125,10 +148,10 @@ def test_nothing_is_expected_where_very_many_orders_come() -> None:
 
 @pytest.mark.parametrize(
     ("zone", "off", "leaves"),
-    [("default", None, DORA), ("north", None, DAN), ("default", NOW + minutes(5), DAN)],
+    [("default", None, DORA), ("north", None, DAN), ("default", NOW + minutes(3.5), DAN)],
 )
 def test_a_driver_is_kept_for_an_order_that_is_expected_if_that_costs_little(zone: str, off: Any, leaves: str) -> None:
-    fleet = a_fleet([driver_at("Dan", 1, shift_ends_at=off), driver_at("Dora", -1.3)], [order_at("soup", 0, 2)])
+    fleet = a_fleet([driver_at("Dan", 1, shift_ends_at=off), driver_at("Dora", -1.6)], [order_at("soup", 0, 2)])
     assert pairs(planned(copy.deepcopy(fleet))) == {SOUP: DAN}
     fleet.put_delivery(order_at("tea", 3, 9, ready=12, prep_seconds=0, zone=zone, status="CREATED"))
     assert pairs(planned(fleet, zone="default")) == {SOUP: leaves}

@@ -19,6 +19,7 @@ from server.dispatch.driver_runs import active_jobs, added_to, job_of
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, helping, in_reach, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet
+from server.dispatch.planning.next_orders import NextOrders
 from server.dispatch.planning.open_runs import Flags, OpenRuns
 from server.dispatch.policy import Policy
 from server.dispatch.runs import (
@@ -68,15 +69,14 @@ SHIFT_PRICE: Final = 60.0
 """How many seconds of delay it costs to use a driver whose shift ends late instead of one whose shift ends now."""
 LATE_SHIFT_SECONDS: Final = 7200.0
 """A shift that ends so much later, or has no end, ends late."""
-PRICED_SECONDS: Final = 180.0
-"""The orders that stores are expected to place in this time count in the price of the driver who is nearest to them."""
+NEXT_WEIGHT: Final = 0.3
+"""How many seconds of delay it costs that a driver will be a second farther from where the next orders may come."""
+SHIFT_END_SECONDS: Final = 600.0
+"""A driver whose shift ends sooner is not expected to get a next order."""
 EXPECTED_WEIGHT: Final = 0.5
 """How much an order that is expected counts beside one that waits: it may not come."""
 EXPECTED_DELAY_SECONDS: Final = 900.0
 """A delay of an expected order counts up to this. A longer one does not change the plan."""
-FARTHEST_SECONDS: Final = 3600.0
-"""A driver who would be at a store later than this is not near it, and neither is one whose shift is at its end."""
-SHIFT_END_SECONDS: Final = 600.0
 STAYS_SECONDS: Final = 0.1
 """Another driver than in the plan before is planned only if that costs so much less."""
 NOT_NOW: Final = 1e9
@@ -203,7 +203,7 @@ class _Planning:
             if not is_drop
         }
         self.memo: dict[str, KnownRun] = {}
-        self.pace = fleet.recent.pace(self.at)
+        self.next_orders = NextOrders(*fleet.recent.pace(self.at), travel)
         known = [(driver, fleet.places.get(driver.id)) for driver in self.at_work]
         self.placed = [(driver, where) for driver, where in known if where is not None]
         self.open = OpenRuns(
@@ -362,6 +362,10 @@ class _Planning:
         ways += trip + (self.travel.half_pickup + self.travel.half_dropoff)
         ways *= self.limits.weight
         costs += ways
+        dropoffs = np.array([job.dropoff for job in jobs])
+        farther = self.next_orders.ways(dropoffs)[:, None] - self.next_orders.ways(runs.ends)
+        farther *= np.where(runs.offs < self.at + SHIFT_END_SECONDS, 0.0, NEXT_WEIGHT)
+        costs += farther
         costs[~reachable | (picked > runs.offs)] = NEVER
         spare = np.full(len(jobs), inf)
         if np.isfinite(runs.offs).any():
@@ -378,9 +382,12 @@ class _Planning:
                     if bounds[row, number] >= (best[CHEAPEST - 1] if len(best) >= CHEAPEST else NEVER):
                         break
                     column = int(busy[number])
-                    place = runs[column].insertion(jobs[row]) if len(runs[column].stops) < LONGEST_RUN else None
+                    stops = len(runs[column].stops)
+                    place = runs[column].insertion(jobs[row]) if stops < LONGEST_RUN else None
                     if place is not None:
                         places[row, column], costs[row, column] = place, place.cost
+                        if place.dropoff > stops:
+                            costs[row, column] += farther[row, column]
                         insort(best, place.cost)
         costs += self._prices()
         for row, job in enumerate(jobs):
@@ -415,27 +422,11 @@ class _Planning:
         ]
 
     def _prices(self) -> Floats:
-        """What it costs later to use each driver now, in seconds of delay.
-
-        A driver who works for long can still be used after the others have gone. Orders that are expected of the stores
-        nearby (`RecentOrders.pace`) would be picked up by the next nearest driver instead. Under strain that counts
-        less, and nothing with one late delivery for each driver: nobody is kept then.
+        """What it costs later to use each driver now, in seconds of delay: who works for long can still be used after
+        the others have gone.
         """
-        offs, frees = self.open.offs, self.open.frees
-        prices: Floats = SHIFT_PRICE * np.clip((offs - frees) / LATE_SHIFT_SECONDS, 0.0, 1.0)
-        keeps = PRICED_SECONDS * max(0.0, 1.0 - self.before.strain)
-        stores, rates = self.pace
-        if len(self.open) < 2 or not len(stores) or not keeps:
-            return prices
-        arrives = self.travel.many(stores, self.open.ends)
-        arrives += np.maximum(0.0, frees - self.at)
-        arrives[:, offs < self.at + SHIFT_END_SECONDS] = FARTHEST_SECONDS
-        np.minimum(arrives, FARTHEST_SECONDS, out=arrives)
-        rows, nearest = np.arange(len(stores)), arrives.argmin(axis=1)
-        first = arrives[rows, nearest]
-        arrives[rows, nearest] = FARTHEST_SECONDS
-        longer = (arrives.min(axis=1) - first) * rates * keeps
-        return prices + np.bincount(nearest, longer, minlength=len(self.open))
+        prices: Floats = SHIFT_PRICE * np.clip((self.open.offs - self.open.frees) / LATE_SHIFT_SECONDS, 0.0, 1.0)
+        return prices
 
     def _radius_km(self, delivery: Delivery) -> float:
         wide = delivery.widened_at is not None
