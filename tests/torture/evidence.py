@@ -3,6 +3,7 @@ at rest.
 """
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,9 @@ from tests.torture.history import Entry
 from tests.torture.pictures import StoredImage
 
 T = TypeVar("T", bound=Struct)
+Seen = TypeVar("Seen")
+
+READS: Final = 10
 
 RECOVERY_SECONDS: Final = 10.0
 """How long after a fault was healed the system counts as not healthy yet."""
@@ -214,6 +218,21 @@ SELECT id::text, kind, driver_id::text, seq, delivery_id::text, created_at, sent
 FROM stream_notices ORDER BY id"""
 
 PROOFS: Final = "SELECT id::text, delivery_id::text, assignment_id::text, kind FROM proofs ORDER BY id"
+
+
+async def read_together(
+    read: Callable[[], Awaitable[Database]], seen: Callable[[Database], Awaitable[Seen]]
+) -> tuple[Database, Seen]:
+    """The database, and what everybody has seen of it, of one moment: read again while something happens in between. A
+    phone with an offer that was made after the database was read breaks no promise.
+    """
+    database = await read()
+    for _ in range(READS):
+        entries = await seen(database)
+        before, database = database, await read()
+        if [event.id for event in database.events[-1:]] == [event.id for event in before.events[-1:]]:
+            break
+    return database, entries
 
 
 async def read_database(url: str) -> Database:

@@ -18,8 +18,8 @@ from tests.torture.actors.hooks import Hook
 from tests.torture.actors.people import People
 from tests.torture.actors.scene import Caller, Scene
 from tests.torture.actors.shop import Shop
-from tests.torture.evidence import Database, Evidence, Fault, read_database
-from tests.torture.history import Histories
+from tests.torture.evidence import Database, Evidence, Fault, read_database, read_together
+from tests.torture.history import Entry, Histories
 from tests.waiting import last_seen
 
 ORDERS_A_DRIVER: Final = 0.08
@@ -136,9 +136,7 @@ class _Run:
                 before,
                 self._plan.nodes,
             )
-            database = await read_database(self._stage.database_url)
-            await self._until_sent(database)
-            entries = self._histories.entries()
+            database, entries = await read_together(lambda: read_database(self._stage.database_url), self._seen)
             self._scene.over.set()
         await erasing.erase(self._admin, self._stage.database_url, database.proofs.values(), at_rest)
         at_rest.after = await rest.settled_use(
@@ -184,14 +182,15 @@ class _Run:
         if quiet < 3:
             _say(f"not settled after {SETTLE_SECONDS:g} s: {dict(left)}")
 
-    async def _until_sent(self, database: Database) -> None:
-        """Until webhooks have heard of all that is in the database, or for as long as that may take."""
+    async def _seen(self, database: Database) -> dict[str, list[Entry]]:
+        """The histories, once webhooks have heard of all that is in the database, or after as long as that may take."""
         sent = {row.id for row in database.webhook_messages}
 
         async def left() -> set[str]:
             return sent - {heard.id for hook in self._hooks for heard in hook.heard}
 
         await last_seen(left, lambda ids: not ids, within=TOLD_SECONDS, every=0.2)
+        return self._histories.entries()
 
 
 def _say(what: str) -> None:
