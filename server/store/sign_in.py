@@ -18,16 +18,20 @@ from server.store.query import fetch_as, fetch_one, fetch_one_as
 
 INVITATION_DAYS: Final = 7
 
+# The row of a newer invitation is looked for before the INSERT too: one that a sign-in deletes just now is no conflict.
 INVITE: Final = f"""
-WITH driver AS MATERIALIZED (SELECT id FROM drivers WHERE id = $1 AND active FOR SHARE),
+WITH driver AS MATERIALIZED (
+    SELECT id FROM drivers WHERE id = $1 AND active
+        AND ($5::timestamptz IS NULL OR active_changed_at IS NULL OR active_changed_at < $5) FOR SHARE),
 invited AS (
     INSERT INTO driver_invitations AS i (driver_id, code_hash, created_by_type, created_by, created_at, expires_at)
     SELECT id, $2, $3, $4, at, at + interval '{INVITATION_DAYS} days' FROM driver, (SELECT {NOW} AS at) AS now
     WHERE $5::timestamptz IS NULL
-        OR NOT EXISTS (SELECT FROM driver_devices v WHERE v.driver_id = $1 AND v.created_at > $5)
+        OR NOT EXISTS (SELECT FROM driver_devices v WHERE v.driver_id = $1 AND v.created_at >= $5)
+            AND NOT EXISTS (SELECT FROM driver_invitations n WHERE n.driver_id = $1 AND n.created_at >= $5)
     ON CONFLICT (driver_id) DO UPDATE SET code_hash = excluded.code_hash, created_by_type = excluded.created_by_type,
         created_by = excluded.created_by, created_at = excluded.created_at, expires_at = excluded.expires_at
-    WHERE $5::timestamptz IS NULL OR i.created_at <= $5
+    WHERE $5::timestamptz IS NULL OR i.created_at < $5
     RETURNING expires_at)
 SELECT (SELECT expires_at FROM invited) FROM drivers WHERE id = $1"""  # noqa: S608
 SIGN_IN: Final = f"""
@@ -67,7 +71,8 @@ SELECT created_by, created_at, expires_at FROM driver_invitations
 WHERE driver_id = $1 AND expires_at > statement_timestamp()"""
 
 ACCESS: Final = """
-SELECT d.id, d.name, d.phone, d.active, (SELECT max(v.created_at) FROM driver_devices v WHERE v.driver_id = d.id),
+SELECT d.id, d.name, d.phone, d.active, d.active_changed_at,
+    (SELECT max(v.created_at) FROM driver_devices v WHERE v.driver_id = d.id),
     i.code_hash, i.created_by, i.created_at, i.expires_at, date_trunc('milliseconds', statement_timestamp())
 FROM drivers d LEFT JOIN driver_invitations i ON i.driver_id = d.id AND i.expires_at > statement_timestamp()
 WHERE d.id = ANY($1::text[]::uuid[]) ORDER BY lower(d.name), d.id"""
@@ -82,6 +87,7 @@ class Access(Struct, frozen=True):
     name: str
     phone: str | None
     active: bool
+    active_changed_at: datetime | None
     signed_in_at: datetime | None
     code_hash: str | None
     invited_by: str | None
@@ -102,7 +108,9 @@ async def invite(
     pool: Pool, driver_id: str, code_hash: str, by: Actor, unless_after: datetime | None = None
 ) -> tuple[bool, datetime | None]:
     """Invite a driver; this replaces their previous invitation. Returns whether the driver exists, and when the
-    invitation expires: None if the driver is deactivated, or was invited or signed in later than `unless_after`.
+    invitation expires: None if the driver is deactivated, or if since `unless_after`, in whole milliseconds, they were
+    invited, signed in, deactivated or reactivated. So a code that was issued after `unless_after`, and was used,
+    replaced or revoked, is not issued again.
     """
     row = await fetch_one(pool, INVITE, driver_id, code_hash, by.type, by.id, unless_after)
     return (False, None) if row is None else (True, row[0])

@@ -1,21 +1,29 @@
 """Many drivers invited at once: which ones the page ticks, the sheet, its links as a file, and who gets none."""
 
+import asyncio
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
+import asyncpg
 import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from server.contract.views import instant, parse_instant
 from server.ids import new_id
 from server.store.query import DatabaseAway
+from server.store.sign_in import SIGN_IN
+from server.web.access.tokens import hashed
+from tests.waiting import until
 from tests.web.conftest import Driver, Site
 from tests.web.html_tree import Element, parse
 from tests.web.people import HTML, Browser, logged_in
 
 INVITE = "/board/drivers/invite"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 Fields = dict[str, Any]
 
 
@@ -134,6 +142,86 @@ async def test_nobody_whose_access_changed_meanwhile_is_invited(site: Site) -> N
     assert (nobody.status_code, links(nobody)) == (409, {})
     assert left(nobody) == ["Ben: is deactivated", "A driver: is no longer here"]
     assert parse(nobody.text).one("h1").text == "Nobody was invited"
+
+
+async def test_a_revoked_code_stays_so_when_the_driver_is_active_again(site: Site) -> None:
+    drivers = await three(site)
+    alice = await logged_in(site, "Alice", "ops")
+    form = await opened(alice)
+    first = links(await sent(alice, form))
+    assert (await site.ada.delete(f"/drivers/{drivers['Ana'].id}")).status_code == 204
+    assert await signs_in(site, first["Ana"]) == 401
+    ada = await logged_in(site, "Ada", "admin")
+    path = f"/board/drivers/{drivers['Ana'].id}/active"
+    active = {"csrf_token": await ada.csrf_token("/account"), "do": "reactivate"}
+    assert (await sent(ada, active, path)).status_code == 303
+    again = await sent(alice, form)
+    assert list(links(again)) == ["Ben", "Cem"]
+    assert left(again) == ["Ana: was deactivated after you opened the page, and is active again"]
+    assert await signs_in(site, first["Ana"]) == 401
+    assert drivers["Ana"].id not in await invitations(site)
+    new = links(await sent(alice, await opened(alice)))
+    assert (list(new), await signs_in(site, new["Ana"])) == (["Ana"], 200)
+
+
+async def test_a_form_with_another_time_gives_no_code_that_was_used(site: Site) -> None:
+    drivers = await three(site)
+    alice = await logged_in(site, "Alice", "ops")
+    form = await opened(alice) | {"driver": [drivers["Ana"].id]}
+    first = links(await sent(alice, form))["Ana"]
+    assert await signs_in(site, first) == 200
+    later = instant(parse_instant(form["read_at"]) + timedelta(milliseconds=1))
+    assert left(await sent(alice, form | {"read_at": later})) == ["Ana: signed in after you opened the page"]
+    pool = site.node.app.state.node.database.pool
+    after_it = instant(await pool.fetchval("SELECT statement_timestamp()"))
+    second = links(await sent(alice, form | {"read_at": after_it}))["Ana"]
+    assert second != first
+    assert [await signs_in(site, link) for link in (first, second)] == [401, 200]
+    assert [await signs_in(site, link) for link in (first, second)] == [401, 401]
+
+
+@pytest.mark.parametrize("away", [timedelta(days=-2), timedelta(hours=1), timedelta(days=365 * 72)])
+async def test_a_form_of_long_ago_or_of_the_future_invites_nobody(site: Site, away: timedelta) -> None:
+    drivers = await three(site)
+    alice = await logged_in(site, "Alice", "ops")
+    form = await opened(alice) | {"driver": [drivers["Ben"].id]}
+    answer = await sent(alice, form | {"read_at": instant(parse_instant(form["read_at"]) + away)})
+    assert answer.status_code == 422, answer.text
+    page = parse(answer.text)
+    assert "This page is out of date." in page.one("p", role="alert").text
+    assert [one["value"] for one in page.every("input", name="driver") if "checked" in one] == [drivers["Ben"].id]
+    assert await invitations(site) == {}
+
+
+async def test_a_form_that_is_sent_again_during_the_sign_in_does_not_bring_the_code_back(site: Site) -> None:
+    drivers = await three(site)
+    alice = await logged_in(site, "Alice", "ops")
+    form = await opened(alice) | {"driver": [drivers["Ana"].id]}
+    link = links(await sent(alice, form))["Ana"]
+    code = link.partition("#code=")[2]
+    there = await asyncpg.connect(site.node.app.state.node.settings.database_url)
+    try:
+        async with there.transaction():
+            assert await there.fetch(SIGN_IN, hashed(code), new_id(), "Phone", new_id(), new_id())
+            again = asyncio.create_task(sent(alice, form))
+
+            async def it_is_answered_or_waits() -> bool:
+                return again.done() or bool(await there.fetchval(WAITING))
+
+            await until(it_is_answered_or_waits)
+    finally:
+        await there.close()
+    await again
+    assert await signs_in(site, link) == 401
+    assert await invitations(site) == {}
+
+
+async def test_a_driver_who_is_ticked_twice_is_invited_once(site: Site) -> None:
+    drivers = await three(site)
+    alice = await logged_in(site, "Alice", "ops")
+    ana = drivers["Ana"].id
+    made = await sent(alice, await opened(alice) | {"driver": [ana, ana.upper()]})
+    assert (made.status_code, list(links(made)), left(made)) == (201, ["Ana"], [])
 
 
 async def test_an_open_invitation_is_replaced_as_on_the_page_of_one_driver(site: Site) -> None:

@@ -10,6 +10,7 @@ import hmac
 import re
 import secrets
 from base64 import urlsafe_b64encode
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -46,11 +47,11 @@ def new_code() -> str:
     return secrets.token_urlsafe(_BYTES)
 
 
-def code_of_form(secret: str, once: str, driver_id: str, session: str, subject: str) -> str:
-    """The code of an invitation by a form that may be sent twice: `once` is the form's own, `session` and `subject` are
-    who sends it. Nobody else can compute it, and the same form sent again gives the same.
+def code_of_form(secret: str, once: str, read_at: datetime, driver_id: str, session: str, subject: str) -> str:
+    """The code of an invitation by a form that may be sent twice: `once` and `read_at` are the form's own, `session`
+    and `subject` are who sends it. Nobody else can compute it, and the same form sent again gives the same.
     """
-    return _derived(secret, "invitation", once, driver_id, session, subject)
+    return _derived(secret, "invitation", once, read_at.isoformat(), driver_id, session, subject)
 
 
 def read_device_token(text: str) -> DeviceToken | None:

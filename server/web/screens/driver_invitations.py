@@ -1,12 +1,14 @@
 """The screens that invite many drivers: which ones, then a sheet with all invitations and their links as a file.
 
-The codes come from the form's own secret number and from who sends it, so the same form sent twice makes the same
-invitations. Nobody whose access changed after the form was opened is invited by it.
+The codes come from the form's own number, from when its page was read and from who sends it, so the same form sent
+twice makes the same invitations. Nobody whose access changed after the page was read is invited by it, so no code of it
+that was used, replaced or revoked becomes valid again. A form is valid for a day, because what such a change leaves in
+the database is deleted some time.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from litestar import get, post
@@ -49,6 +51,7 @@ TICKS: Final = {
     "none": later("Nobody"),
 }
 """Which drivers the page ticks, by `?tick=`."""
+FORM_AGE: Final = timedelta(days=1)
 OLD_FORM: Final = later("This form cannot be read. Open the page again.")
 
 
@@ -90,19 +93,21 @@ class ManyForm(Form):
         return self._known(canonical(self.text("once")))
 
     def read_at(self) -> datetime:
+        """In whole milliseconds, as all times that are stored."""
         try:
-            return parse_instant(self.text("read_at"))
+            at = parse_instant(self.text("read_at"))
+            return at.replace(microsecond=at.microsecond // 1000 * 1000)
         except (ValueError, OverflowError):
             raise FormInvalid(said(OLD_FORM)) from None
 
     def drivers(self) -> list[str]:
         """The ids that are ticked. Raises FormInvalid."""
-        given = list(dict.fromkeys(self.all("driver")))
+        given = list(dict.fromkeys(self._known(canonical(one)) for one in self.all("driver")))
         if not given:
             raise FormInvalid(said("Tick at least one driver."))
         if len(given) > INVITE_LIMIT:
             raise FormInvalid(said("Tick at most {limit} drivers. Nobody was invited.", limit=INVITE_LIMIT))
-        return [self._known(canonical(one)) for one in given]
+        return given
 
     @staticmethod
     def _known(found: str | None) -> str:
@@ -127,7 +132,10 @@ async def invite_many(request: Call) -> ASGIResponse:
     except FormInvalid as wrong:
         return await _choose(request, "none", 422, wrong.detail, form.all("driver"))
     people = await read_access(pool_of(request), ids)
-    codes = _codes(request, once, ids)
+    if any(not timedelta() <= one.read_at - read_at <= FORM_AGE for one in people):
+        problem = said("This page is out of date. Send it again as it is now.")
+        return await _choose(request, "none", 422, problem, ids)
+    codes = _codes(request, once, read_at, ids)
     made, is_away = await _invited(request, people, codes, read_at)
     left = [one.driver_id for one in people if one.driver_id not in made]
     now = {one.driver_id: one for one in (await unless_away(read_access(pool_of(request), left)) or [])} if left else {}
@@ -158,7 +166,7 @@ async def links_file(request: Call) -> ASGIResponse:
     """Names, phones and links of the sheet, for the person who saw it, as long as they can be used. Raises 422, 503."""
     form = await read_form(request, ManyForm)
     ids = form.drivers()
-    codes = _codes(request, form.once(), ids)
+    codes = _codes(request, form.once(), form.read_at(), ids)
     found = [one for one in await read_access(pool_of(request), ids) if _made_with(codes, one) is not None]
     if not found:
         raise FormInvalid(later("None of these links can be used any more. Invite the drivers again."))
@@ -167,12 +175,12 @@ async def links_file(request: Call) -> ASGIResponse:
     return table_file(request, "callboard-invitations.csv", [headings, *rows])
 
 
-def _codes(request: Call, once: str, ids: Iterable[str]) -> dict[str, str]:
+def _codes(request: Call, once: str, read_at: datetime, ids: Iterable[str]) -> dict[str, str]:
     """By driver the code that this form gives them, if this person sends it in this login."""
     session = request.scope["state"].get("session")
     mark = sessions_of(request).mark(session) if session is not None else ""
     secret = node_of(request).settings.secret
-    return {one: code_of_form(secret, once, one, mark, request.user.subject) for one in ids}
+    return {one: code_of_form(secret, once, read_at, one, mark, request.user.subject) for one in ids}
 
 
 async def _invited(
@@ -198,10 +206,12 @@ def _made_with(codes: Mapping[str, str], one: Access) -> datetime | None:
 def _left(before: Access, now: Access | None, read_at: datetime) -> Left:
     if now is not None and not now.active:
         why = said("is deactivated")
-    elif now is not None and now.signed_in_at is not None and now.signed_in_at > read_at:
+    elif now is not None and now.signed_in_at is not None and now.signed_in_at >= read_at:
         why = said("signed in after you opened the page")
-    elif now is not None and now.invited_at is not None and now.invited_at > read_at:
+    elif now is not None and now.invited_at is not None and now.invited_at >= read_at:
         why = said("was invited by {person} after you opened the page", person=now.invited_by or said("a program"))
+    elif now is not None and now.active_changed_at is not None and now.active_changed_at >= read_at:
+        why = said("was deactivated after you opened the page, and is active again")
     else:
         why = said("the database did not answer")
     return Left(before.driver_id, before.name, why)
