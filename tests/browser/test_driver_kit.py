@@ -17,8 +17,8 @@ APP = """async ([module, options]) => {
   const { DriverClient } = await import(module);
   globalThis.states = [];
   globalThis.frees = 0;
-  const told = { changed: (state) => states.push(state), free: () => { frees += 1; } };
-  globalThis.driver = new DriverClient({ base: location.origin, ...told, ...options });
+  const listeners = { changed: (state) => states.push(state), free: () => { frees += 1; } };
+  globalThis.driver = new DriverClient({ base: location.origin, ...listeners, ...options });
 }"""
 SETTLED = "() => { const { now } = Date; Date.now = () => now() + 60_000; return driver.settle(); }"
 """What was done a minute ago by now is sent, if this tab sends at all."""
