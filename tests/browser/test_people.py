@@ -295,12 +295,19 @@ async def test_many_drivers_are_invited_by_keyboard(site: Site, people: People) 
     await page.get_by_role("button", name="Print").press("Enter")
     await expect(page).to_have_title("printed")
 
+    await page.emulate_media(media="screen", color_scheme="light")
+    await page.get_by_role("button", name="Dark or light").click()
+    await expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
     await page.emulate_media(media="print", color_scheme="dark")
     await expect(page.get_by_text(link)).to_be_visible()
     await expect(page.get_by_role("button", name="Print")).to_be_hidden()
     ink = "getComputedStyle(document.querySelector('.strip h2')).color.match(/\\d+/g).map(Number)"
     assert max(await page.evaluate(ink)) < 60, "dark on white, also in the dark theme"
     await page.screenshot(path=SCREENS / "invited-paper.png", full_page=True)
+    for path in ("/report", "/insights", "/board/drivers"):
+        await page.goto(f"{ada.url}{path}")
+        await expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
+        assert max(await page.evaluate(ink.replace(".strip h2", "h1"))) < 60, path
 
 
 async def test_a_zone_is_drawn_by_mouse_and_changed_by_keyboard(site: Site, people: People) -> None:
