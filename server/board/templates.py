@@ -10,10 +10,10 @@ from markupsafe import Markup, escape
 from server.board import formats as f
 from server.board.constant_texts import TextFolder
 from server.contract import words as w
-from server.contract.phones import dialled
 from server.contract.views import instant
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Point
+from server.dispatch.phones import dialled
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES

@@ -62,35 +62,44 @@ def is_formula(text: str) -> bool:
     return unicodedata.normalize("NFKC", first).startswith(FORMULA)
 
 
+def has_mark(text: str) -> bool:
+    """Whether the text begins with an apostrophe before a formula. One that has its own gets another."""
+    return text.startswith("'") and is_formula(text.lstrip("'"))
+
+
 def marked(text: str, form: CsvForm) -> str:
     """With an apostrophe before each formula: at the beginning, and behind another separator than the file's own. A
     program that expects that one sees a cell begin there, and marks around the whole text do not keep it from that.
     """
-    first, *others = _parts(text, SEPARATORS.replace(form.delimiter, ""))
-    return "".join([f"'{first}" if is_formula(text) else first, *(_mark_put(part) for part in others)])
+    first, *others = _parts(text)
+    begins = is_formula(text) or has_mark(text)
+    return "".join([f"'{first}" if begins else first, *(_mark_put(part, form) for part in others)])
 
 
 def unmarked(text: str) -> str:
     """The text that `marked` wrote, in any form."""
-    first, *others = _parts(text, SEPARATORS)
-    if text.startswith("'") and is_formula(text[1:]):
-        first = first[1:]
-    return "".join([first, *(_mark_taken(part) for part in others)])
+    first, *others = _parts(text)
+    return "".join([first[1:] if has_mark(text) else first, *(_mark_taken(part) for part in others)])
 
 
-def _parts(text: str, separators: str) -> list[str]:
+def _parts(text: str) -> list[str]:
     """The text at once if it has no separator; else each other part begins with one."""
-    return re.split(f"(?=[{separators}])", text)
+    return re.split(f"(?=[{SEPARATORS}])", text)
 
 
-def _mark_put(part: str) -> str:
+def _mark_put(part: str, form: CsvForm) -> str:
     blanks, rest = _behind_blanks(part)
-    return f"{blanks}'{rest}" if _runs(rest) else part
+    begins = (_runs(rest) and not part.startswith(form.delimiter)) or _is_behind_mark(rest)
+    return f"{blanks}'{rest}" if begins else part
 
 
 def _mark_taken(part: str) -> str:
     blanks, rest = _behind_blanks(part)
-    return blanks + rest[1:] if rest.startswith("'") and _runs(rest[1:]) else part
+    return blanks + rest[1:] if _is_behind_mark(rest) else part
+
+
+def _is_behind_mark(rest: str) -> bool:
+    return rest.startswith("'") and _runs(rest.lstrip("'"))
 
 
 def _behind_blanks(part: str) -> tuple[str, str]:

@@ -4,21 +4,7 @@ import re
 from typing import Final
 
 from server.contract.personal import phone_digits
-
-_ABROAD: Final = re.compile(r"^\s*(?:\(\s*(?:00|\+)\s*([1-9]\d{0,2})\s*\)|(?:00|\+)\s*([1-9]))")
-_TRUNK: Final = re.compile(r"\s*\(\s*0\s*\)\s*")
-
-
-def dialled(text: str) -> str:
-    """The number as a phone dials it: with `+` for `00`, and without the `(0)` that nobody dials after the code of a
-    country. Others stay as they are.
-    """
-    found = _ABROAD.match(text)
-    if found is None:
-        return text
-    rest = text[found.end() :]
-    return f"+{found[1] or found[2]}" + _TRUNK.sub(" ", rest, count=1)
-
+from server.dispatch.phones import dialled
 
 _NUMBER: Final = re.compile(r"[+(]?[\d\s()./-]+")
 FEWEST_DIGITS: Final = 7

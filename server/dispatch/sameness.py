@@ -13,6 +13,7 @@ from server.dispatch.commands import CreateDelivery
 from server.dispatch.instants import instant
 from server.dispatch.model import SYSTEM, Delivery, Place
 from server.dispatch.names import name_key
+from server.dispatch.phones import phone_key
 from server.dispatch.zones import DEFAULT_ZONE
 
 Posted = Mapping[str, Any]
@@ -97,8 +98,8 @@ def differing(first: Posted, again: Posted, zone: str, *, erased: bool = False) 
     """The fields that differ, as wire names, in order. A field that this release does not know counts as equal; a newer
     release will report the difference. So do fields of the first that were `erased`.
 
-    Texts are compared by NFC, with one kind of line end; tags and zones without case and extra blanks. `zone` is the
-    zone that the first request got; a request that names it is equal to one without a zone.
+    Texts are compared by NFC, with one kind of line end; tags and zones without case and extra blanks; phones as they
+    are dialled. `zone` is the zone that the first request got; a request that names it is equal to one without a zone.
     """
     known = again.keys() | (first.keys() & KNOWN)
     if erased:
@@ -120,7 +121,7 @@ def _in_one_form(value: object) -> object:
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value.replace("\r\n", "\n"))
     if isinstance(value, Mapping):
-        return {name: _in_one_form(part) for name, part in value.items()}
+        return {name: phone_key(part) if name == "phone" else _in_one_form(part) for name, part in value.items()}
     return value
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.contract.csv_files import COMMAS, FORMULA, SEMICOLONS, CsvForm, csv_of, is_formula, unmarked
 from server.notify.ops_notices import _escaped
@@ -235,6 +237,13 @@ def test_no_program_that_expects_another_separator_finds_a_formula_within_a_text
             assert not [cell for cell in split if is_formula(cell.strip().lstrip('"'))], (other, file)
         [row] = csv.reader(io.StringIO(file, newline=""), delimiter=form.delimiter)
         assert unmarked(row[1]) == text.format(before)
+
+
+@given(st.text("'=-x,; \"\n\t", max_size=8), st.sampled_from((COMMAS, SEMICOLONS)))
+def test_an_import_takes_only_marks_that_a_file_has_put(text: str, form: CsvForm) -> None:
+    file = csv_of([(f"{text}|",)], form).decode("utf-8-sig")
+    [[cell]] = csv.reader(io.StringIO(file, newline=""), delimiter=form.delimiter)
+    assert unmarked(cell) == f"{text}|"
 
 
 def test_a_text_with_separators_has_a_mark_only_where_a_formula_could_begin() -> None:

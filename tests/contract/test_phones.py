@@ -2,24 +2,7 @@
 
 import pytest
 
-from server.contract.phones import dialled, digits_in_any_spelling, is_same_number
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("0049 (0)171 5556677", "+49 171 5556677"),
-        ("+49 (0) 171 555", "+49 171 555"),
-        ("(0049) 171 555", "+49 171 555"),
-        ("(+49) 171 555", "+49 171 555"),
-        ("+372 555 0101", "+372 555 0101"),
-        ("0151 2223334", "0151 2223334"),
-        ("(0) 171", "(0) 171"),
-        ("", ""),
-    ],
-)
-def test_a_number_is_dialled_as_its_country_is(text: str, wanted: str) -> None:
-    assert dialled(text) == wanted
+from server.contract.phones import digits_in_any_spelling, is_same_number
 
 
 @pytest.mark.parametrize(

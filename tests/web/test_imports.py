@@ -574,3 +574,11 @@ def test_a_number_that_the_spreadsheet_has_rounded_is_no_text() -> None:
     for number in (1_234_567_890_123_450_000, -1e15, 1e15):
         with pytest.raises(BadCell, match="was shortened"):
             value_of(number, "text", None, BERLIN)
+
+
+@pytest.mark.parametrize("heading", ["phone", "Tel.", "Telefon-Nr.", "Handy-Nr.", "phone no."])
+async def test_a_phone_is_read_as_one_under_every_heading(site: Site, heading: str) -> None:
+    found = await imported(site, "drivers", f"name,{heading}\nAbe,none\nBen,0049 (0)171 5556677\n")
+    assert mistakes(found) == {2: {"phone": "must be a phone number"}}
+    [ben] = (await site.alice.get("/drivers")).json()["items"]
+    assert ben["phone"] == "+49 171 5556677"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server.dispatch.phones import dialled
 from server.web.screens.orders_for_import import COLUMNS
 from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, Site
@@ -52,7 +53,7 @@ async def ops(site: Site, language: str = "") -> Browser:
 async def test_an_import_reads_the_file_as_it_is(site: Site, language: str) -> None:
     first = await site.delivery(**EVERYTHING)
     plain = await site.delivery(
-        sellerOrderId="plain", pickup={"lat": 52.5, "lon": 13.4, "phone": "ask for Zed"}, prepSeconds=0
+        sellerOrderId="plain", pickup={"lat": 52.5, "lon": 13.4, "phone": "030/90-18 20"}, prepSeconds=0
     )
     alice = await ops(site, language)
     file = await file_of(alice)
@@ -73,6 +74,7 @@ async def test_an_import_reads_the_file_as_it_is(site: Site, language: str) -> N
         new = (await site.alice.get(f"/deliveries/{row['id']}")).json()
         before = (await site.alice.get(f"/deliveries/{old['id']}")).json()
         same = {name: value for name, value in before.items() if name not in of_itself and name in EVERYTHING}
+        same["pickup"]["phone"] = dialled(same["pickup"]["phone"])
         assert {name: new[name] for name in same} == same
         seen |= same.keys()
         assert f"old {new['sellerOrderId']}" == before["sellerOrderId"]
@@ -89,9 +91,20 @@ async def test_an_order_that_was_changed_is_as_it_is_now_and_differs(site: Site)
     file = await file_of(alice)
     [row] = rows_of(file)
     assert (row["notes"], row["dropoff.name"], row["dropoff.lat"]) == ("", "Zoe Quill", "52.531")
+    assert row["promisedAt"] == LATE
     again = await imported(site, "deliveries", file)
-    assert mistakes(again) == {2: dict.fromkeys(("dropoff", "notes"), "differs from what exists already")}
+    assert mistakes(again) == {2: dict.fromkeys(("dropoff", "notes", "promisedAt"), "differs from what exists already")}
     assert again["rows"][0]["errors"][0]["code"] == "differs"
+
+
+async def test_a_promise_a_pin_and_a_time_that_people_changed_are_in_the_file(site: Site) -> None:
+    order = await site.delivery(promisedAt=LATE, proofRequired=["pin"])
+    later = "2098-12-24T12:00:00.000Z"
+    changes = {"version": order["version"], "promisedAt": None, "pin": "2580", "dispatchAt": later}
+    answer = await site.shop.patch(f"/deliveries/{order['id']}", json=changes)
+    assert (answer.status_code, answer.json()["status"]) == (200, "SCHEDULED")
+    [row] = rows_of(await file_of(await ops(site)))
+    assert (row["promisedAt"], row["pin"], row["dispatchAt"]) == ("", "2580", later)
 
 
 async def test_what_callboard_made_up_is_not_in_the_file(site: Site) -> None:
@@ -151,6 +164,21 @@ async def test_the_file_has_every_page(site: Site, monkeypatch: pytest.MonkeyPat
         await site.delivery(sellerOrderId=str(number))
     file = await file_of(await ops(site))
     assert [row["sellerOrderId"] for row in rows_of(file)] == ["4", "3", "2", "1", "0"]
+
+
+@pytest.mark.parametrize("limit", ["FILE_ROWS", "LIMIT_BYTES"])
+async def test_more_than_one_import_takes_is_no_file(site: Site, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr("server.web.screens.orders_file.FILE_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.orders_file.FILE_ROWS", 4)
+    monkeypatch.setattr(f"server.web.screens.orders_for_import.{limit}", 4)
+    for number in range(4):
+        await site.delivery(sellerOrderId=str(number), storeName=f"Store {number}")
+    alice = await ops(site)
+    answer = await alice.see(FILE)
+    assert answer.status_code == 422
+    assert "more orders than one import takes" in answer.text
+    fewer = await alice.see(f"{FILE}?store=Store+1")
+    assert fewer.status_code == (200 if limit == "FILE_ROWS" else 422)
 
 
 def test_these_tests_know_every_field_that_is_posted() -> None:

@@ -18,6 +18,11 @@ JOIN deliveries d ON d.seller_id = k.seller_id AND d.seller_order_id = k.seller_
 POSTED: Final = (
     "SELECT id::text, posted::text FROM deliveries WHERE id = ANY($1::text[]::uuid[]) AND posted IS NOT NULL"
 )
+CHANGED: Final = """
+SELECT delivery_id::text, data->'fields' ? 'pin', data->'fields' ? 'promisedAt',
+    data #>> '{changes,promisedAt,new}' IS NOT NULL
+FROM events WHERE delivery_id = ANY($1::text[]::uuid[]) AND type = 'delivery.changed'
+    AND data->'fields' ?| ARRAY['pin', 'promisedAt'] ORDER BY id"""
 NUMBERS_AT_ONCE: Final = 500
 
 
@@ -41,3 +46,17 @@ async def read_by_numbers(
 async def read_posted(pool: Pool, ids: Sequence[str]) -> dict[str, Posted]:
     """What was posted for these deliveries, where that is stored (see `sameness.kept`). Raises DatabaseAway."""
     return {row[0]: msgspec.json.decode(row[1]) for row in await fetch(pool, POSTED, list(ids))}
+
+
+async def read_given(pool: Pool, ids: Sequence[str]) -> dict[str, dict[str, bool]]:
+    """By delivery whether its `pin` and its `promisedAt` were given by a change, if they were changed. Raises
+    DatabaseAway.
+    """
+    given: dict[str, dict[str, bool]] = {}
+    for delivery, has_pin, has_promise, is_promised in await fetch(pool, CHANGED, list(ids)):
+        of_it = given.setdefault(delivery, {})
+        if has_pin:
+            of_it["pin"] = True
+        if has_promise:
+            of_it["promisedAt"] = is_promised
+    return given

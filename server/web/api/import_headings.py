@@ -13,8 +13,9 @@ from server.web.api import schemas as s
 from server.web.api.import_values import ValueKind, columns_in
 
 _PHONES: Final = (
-    "phone, phone number, phone no, mobile, mobile number, cell, cell phone, tel, telephone, telefon, telefonnummer, "
-    "telefonnr, handy, handynummer, mobil, mobilnummer, téléphone, numéro de téléphone, portable, teléfono, móvil"
+    "phone, phone number, phone no, mobile, mobile number, cell, cell phone, tel, tel no, telephone, telefon, "
+    "telefonnummer, telefonnr, tel nr, handy, handynummer, handy nr, mobil, mobilnummer, téléphone, "
+    "numéro de téléphone, portable, teléfono, móvil"
 )
 _ZONES: Final = "zone, area, region, gebiet, bereich, région, secteur, zona, región"
 
@@ -141,8 +142,5 @@ def _known(kind: type[Struct]) -> dict[str, Column]:
 
 
 def column_under(heading: str, kind: type[Struct]) -> Column:
-    """The column of a request that a heading means. A place's phone by its name in the contract is a text as in a
-    request, in any spelling.
-    """
-    found = _known(kind).get(heading_key(heading)) or Column(heading, None)
-    return Column(found.name, "text") if found.kind == "phone" and "." in heading else found
+    """The column of a request that a heading means."""
+    return _known(kind).get(heading_key(heading)) or Column(heading, None)

@@ -9,8 +9,8 @@ from typing import Final, Literal
 import msgspec.inspect as inspection
 from msgspec import Struct
 
-from server.contract.csv_files import is_formula, unmarked
-from server.contract.phones import dialled
+from server.contract.csv_files import has_mark, unmarked
+from server.dispatch.phones import dialled
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import later
 from server.web.api.positions import position_in
@@ -144,7 +144,7 @@ def _list(text: str) -> list[str]:
 def _text(text: str) -> str:
     """Without the blanks around it and the marks that keep a spreadsheet from running it. Raises BadCell."""
     text = text.strip().strip(_BLANKS).strip()
-    if text.startswith("'") and is_formula(text[1:]):
+    if has_mark(text):
         return unmarked(text).strip()
     if kept := _KEPT_AS_TEXT.fullmatch(text):
         return kept.group(1).strip()

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from server.board.templates import environment
-from server.contract.phones import dialled
 from server.dispatch.money import EXPONENTS
+from server.dispatch.phones import dialled
 from server.paths import STATIC
 from server.texts.catalogues import DRIVER, direction, page_texts, translations, worker_texts
 from server.texts.languages import LANGUAGES, language_for

@@ -60,7 +60,7 @@ async def orders_file(request: Call) -> ASGIResponse:
 
 
 async def pages_of(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
-    """All results of a search, up to FILE_ROWS. Raises DatabaseAway."""
+    """The newest results of a search, up to FILE_ROWS. Raises DatabaseAway."""
     pool = node_of(request).database.pool
     at = None
     for _ in range(FILE_ROWS // FILE_PAGE):

@@ -16,14 +16,17 @@ from server.contract.csv_files import Cell
 from server.dispatch.instants import instant
 from server.dispatch.model import Delivery
 from server.dispatch.sameness import Posted, posted_for
-from server.store.reads.by_number import read_posted
+from server.store.reads.by_number import read_given, read_posted
+from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.api import schemas as s
+from server.web.api.import_rows import LIMIT_BYTES
 from server.web.api.import_values import columns_in
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of
+from server.web.http.forms import FormInvalid
 from server.web.screens.downloads import table_file
-from server.web.screens.orders import FOR_IMPORT, chosen_filters, wanted_of
+from server.web.screens.orders import FILE_ROWS, FOR_IMPORT, chosen_filters, wanted_of
 from server.web.screens.orders_file import pages_of
 
 COLUMNS: Final = tuple(columns_in(s.NewDelivery))
@@ -31,29 +34,38 @@ COLUMNS: Final = tuple(columns_in(s.NewDelivery))
 
 @get(FOR_IMPORT, guards=[OPS])
 async def orders_for_import(request: Call) -> ASGIResponse:
-    """The first 10,000 orders of a search, without erased and test ones. Raises 422 and 503."""
+    """All orders of a search, without erased and test ones. Raises 422, also for more than an import takes, and 503."""
     wanted = await wanted_of(request, chosen_filters(request))
+    pool = node_of(request).database.pool
     rows: list[Sequence[Cell]] = [COLUMNS]
+    found = 0
     async for some in pages_of(request, wanted):
+        found += len(some)
         real = [delivery for delivery in some if not delivery.erased and not delivery.details.test]
-        posted = await read_posted(node_of(request).database.pool, [delivery.id for delivery in real])
-        rows += [_row(_as_posted(delivery, posted.get(delivery.id))) for delivery in real]
-    return table_file(request, "callboard-orders-for-import.csv", rows)
+        ids = [delivery.id for delivery in real]
+        posted, given = await read_posted(pool, ids), await read_given(pool, ids)
+        rows += [_row(_as_posted(one, posted.get(one.id, {}), given.get(one.id, {}))) for one in real]
+    file = table_file(request, "callboard-orders-for-import.csv", rows)
+    if found == FILE_ROWS or len(file.body) > LIMIT_BYTES:
+        text = later("These are more orders than one import takes: {count} at most, in {megabytes} MB. Find fewer.")
+        raise FormInvalid(said(text, count=FILE_ROWS - 1, megabytes=LIMIT_BYTES // 1024 // 1024))
+    return file
 
 
-def _as_posted(delivery: Delivery, first: Posted | None) -> Mapping[str, object]:
-    """The order as a request. What Callboard made up itself (a promise, a PIN, a time to begin) is no part of it."""
+def _as_posted(delivery: Delivery, first: Posted, given: Mapping[str, bool]) -> Mapping[str, object]:
+    """The order as a request. What Callboard made up itself (a promise, a PIN, a time to begin) is no part of it.
+
+    `first` is the first request if it is stored, and `given` says which of these came by a change.
+    """
     details = delivery.details
     now = dict(posted_for(replace(delivery, pickup=details.store or delivery.pickup)))
     now["requirements"], now["proofRequired"] = list(delivery.requirements), list(details.proof_required)
-    if first is not None:
-        of_request = {"dispatchAt": delivery.dispatch_at, "promisedAt": delivery.promised_at}
-        for name, at in of_request.items():
-            now.pop(name, None)
-            if name in first and at is not None:
-                now[name] = instant(at)
-        if "pin" in first:
-            now["pin"] = details.pin
+    if first and "dispatchAt" not in first and delivery.status != "SCHEDULED":
+        now.pop("dispatchAt", None)
+    if given.get("promisedAt", "promisedAt" in first):
+        now["promisedAt"] = None if delivery.promised_at is None else instant(delivery.promised_at)
+    if given.get("pin", "pin" in first):
+        now["pin"] = details.pin
     return now
 
 
