@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -100,8 +101,11 @@ async def test_all_who_were_never_invited_get_a_strip_that_signs_them_in(site: S
     assert ways == [["sms", "mailto"], ["mailto"]]
     assert unquote(cem.every("a")[0]["href"]).startswith("sms:+493055501")
     assert all(found[one.one("h2").text] in unquote(one.every("a")[-1]["href"]) for one in (cem, nina_strip))
-    assert "works once, until" in cem.text
-    assert "A phone cannot reach this address" in page.one("p", class_="slow").text
+    assert re.search(r"works once, until \w{3} \d\d \w{3} \d{4}, \d\d:\d\d UTC\.", cem.text)
+    assert page.one("p", class_="slow").text == (
+        "A phone cannot reach this address: it leads the phone to itself."
+        " An admin can set the public address under Set up."
+    )
     assert [await signs_in(site, link) for link in found.values()] == [200, 200]
     assert [await signs_in(site, link) for link in found.values()] == [401, 401]
     assert (await opened(alice))["driver"] == []
@@ -382,6 +386,39 @@ async def test_a_page_has_a_bound_and_the_next_one_has_the_others(site: Site, mo
     assert refused.status_code == 422
     names = [list(links(await sent(alice, form))) for form in (first, second)]
     assert names == [["Ana", "Ben"], ["Cem"]]
+
+
+async def test_the_sheet_leads_to_the_next_drivers_and_the_page_shows_who_is_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.web.screens.driver_invitations.INVITE_LIMIT", 2)
+    await three(site)
+    await site.driver("Zoe")
+    alice = await logged_in(site, "Alice", "ops")
+    path = f"{INVITE}?q=55501"
+    page = parse((await alice.see(path)).text)
+    assert "leads to the next drivers" in page.text
+    action = page.one("form", class_="people")["action"]
+    first = await sent(alice, await opened(alice, path), action)
+    assert list(links(first)) == ["Ana", "Ben"]
+    (following,) = [one["href"] for one in parse(first.text).every("a") if one.text == "Next drivers"]
+    for left_of in (following, path):
+        shown = parse((await alice.see(left_of)).text).every("label", class_="choice")
+        assert [one.text for one in shown] == ["Cem"]
+    action = parse((await alice.see(following)).text).one("form", class_="people")["action"]
+    wrong = parse((await sent(alice, await opened(alice, following) | {"driver": []}, action)).text)
+    assert [one.text for one in wrong.every("label", class_="choice")] == ["Cem"]
+    second = await sent(alice, await opened(alice, following), action)
+    assert list(links(second)) == ["Cem"]
+    assert "Next drivers" not in second.text
+
+    over = parse((await alice.see(path)).text)
+    assert "No drivers found who were not invited yet." in over.text
+    (of_all,) = [one["href"] for one in over.every("a") if one.text == "Show all drivers"]
+    assert of_all == f"{path}&tick=none"
+    assert await signs_in(site, links(first)["Ana"]) == 200
+    never = parse((await alice.see(f"{path}&tick=never")).text).every("label", class_="choice")
+    assert [one.text for one in never] == ["Ben", "Cem"]
 
 
 async def test_no_link_is_in_a_log_or_on_another_page(site: Site) -> None:

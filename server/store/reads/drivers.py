@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -50,6 +50,9 @@ WHERE d.active = $1 AND ($2::text IS NULL OR d.zone = $2)
   AND ($5::float8 IS NULL OR (d.session_id IS NULL
     AND coalesce(greatest(d.socket_lost_at, p.last_call_at, p.at), '-infinity')
         < statement_timestamp() - make_interval(secs => $5)))
+  AND ($9::text IS NULL OR NOT EXISTS (SELECT FROM driver_devices v WHERE v.driver_id = d.id)
+    AND ($9 = 'never' OR NOT EXISTS (
+        SELECT FROM driver_invitations i WHERE i.driver_id = d.id AND i.expires_at > statement_timestamp())))
   AND ($6::uuid IS NULL OR (lower(d.name), d.id) > (SELECT lower(name), id FROM drivers WHERE id = $6))
 ORDER BY lower(d.name), d.id LIMIT $7"""  # noqa: S608
 OFF_SHIFT: Final = """
@@ -116,13 +119,15 @@ async def find_drivers(
 
 class DriverSearch(Struct, frozen=True):
     """Which drivers of a list: `words` is part of the name, the reference, the phone, the vehicle or a tag; with
-    `away_seconds` only those who were not seen for so long, or never.
+    `away_seconds` only those who were not seen for so long, or never; `signed_in` only those who never signed in
+    with an invitation, or of them only those without an open one.
     """
 
     active: bool = True
     zone: str | None = None
     words: str | None = None
     away_seconds: float | None = None
+    signed_in: Literal["never", "never_invited"] | None = None
 
 
 async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, limit: int) -> list[Driver]:
@@ -132,7 +137,8 @@ async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, li
     phones = {digits_of(of_phone), digits_in_any_spelling(with_ascii_digits(of_phone))} - {"", None}
     spelled = spellings(words) if words else None
     args = (
-        wanted.active, wanted.zone, spelled, list(phones), wanted.away_seconds, after, limit, phone_digits(of_phone)
+        wanted.active, wanted.zone, spelled, list(phones), wanted.away_seconds, after, limit, phone_digits(of_phone),
+        wanted.signed_in,
     )  # fmt: skip
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 

@@ -9,12 +9,13 @@ the database is deleted some time.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from server.board.formats import day_and_clock
 from server.contract.views import instant, parse_instant
@@ -48,9 +49,10 @@ TICKS: Final = {
     "": later("Not invited yet"),
     "never": later("Never signed in"),
     "all": later("All"),
-    "none": later("Nobody"),
+    "none": later("All, nobody ticked"),
 }
-"""Which drivers the page ticks, by `?tick=`."""
+"""Which drivers the page shows and ticks, by `?tick=`."""
+SIGNED_IN: Final[dict[str, Literal["never", "never_invited"]]] = {"": "never_invited", "never": "never"}
 FORM_AGE: Final = timedelta(days=1)
 OLD_FORM: Final = later("This form cannot be read. Open the page again.")
 
@@ -118,9 +120,8 @@ class ManyForm(Form):
 
 @get(INVITE, guards=[OPS])
 async def choose(request: Call) -> ASGIResponse:
-    """Which drivers to invite, of a search as on the list of drivers. `?tick=` ticks some, `after` is the cursor."""
-    tick = request.query_params.get("tick", "")
-    return await _choose(request, tick if tick in TICKS else "")
+    """Which drivers to invite, of a search as on the list of drivers. `?tick=` says which, ticked. Cursor: `after`."""
+    return await _choose(request)
 
 
 @post(INVITE, guards=[OPS], status_code=200, opt={FORM: True})
@@ -130,11 +131,12 @@ async def invite_many(request: Call) -> ASGIResponse:
     try:
         once, read_at, ids = form.once(), form.read_at(), form.drivers()
     except FormInvalid as wrong:
-        return await _choose(request, "none", 422, wrong.detail, form.all("driver"))
+        return await _choose(request, 422, wrong.detail, form.all("driver"))
+    last = canonical(form.text("following"))
     people = await read_access(pool_of(request), ids)
     if any(not timedelta() <= one.read_at - read_at <= FORM_AGE for one in people):
         problem = said("This page is out of date. Send it again as it is now.")
-        return await _choose(request, "none", 422, problem, ids)
+        return await _choose(request, 422, problem, ids)
     codes = _codes(request, once, read_at, ids)
     made, is_away = await _invited(request, people, codes, read_at)
     left = [one.driver_id for one in people if one.driver_id not in made]
@@ -157,6 +159,8 @@ async def invite_many(request: Call) -> ASGIResponse:
         read_at=form.text("read_at"),
         ids=ids,
         back=_path(request),
+        last=last or "",
+        following=_following(request, last),
         path=INVITE,
     )
 
@@ -220,7 +224,8 @@ def _left(before: Access, now: Access | None, read_at: datetime) -> Left:
 async def _strips(
     request: Call, people: Sequence[Access], codes: Mapping[str, str], made: Mapping[str, datetime]
 ) -> list[Strip]:
-    zone = time_zone_of(node_of(request).settings.time_zone)
+    time_zone = node_of(request).settings.time_zone
+    zone = time_zone_of(time_zone)
     language = language_of_invitations(request)
     links = [invitation_link(request, codes[one.driver_id]) for one in people]
     titles = [said("QR code for {name}", name=one.name) for one in people]
@@ -228,35 +233,31 @@ async def _strips(
     strips = []
     for one, url, code in zip(people, links, drawn, strict=True):
         until = made[one.driver_id]
-        words = words_of_strip(language, day_and_clock(until, zone, speech=speech(language)))
+        words = words_of_strip(language, f"{day_and_clock(until, zone, speech=speech(language))} {time_zone}")
         sms, mail = ways_to_send(language, one.name, one.phone, url)
         strip = Strip(one.driver_id, one.name, one.phone, url, until, words, code, sms if one.phone else None, mail)
         strips.append(strip)
     return strips
 
 
-async def _choose(
-    request: Call, tick: str, status: int = 200, problem: str = "", chosen: Sequence[str] = ()
-) -> ASGIResponse:
+async def _choose(request: Call, status: int = 200, problem: str = "", chosen: Sequence[str] = ()) -> ASGIResponse:
     node = node_of(request)
     pool = node.database.pool
-    filters = list_filters(request)
-    if filters["show"] == "deactivated":
-        filters["show"] = ""
+    filters, tick = _filters(request), _tick(request)
     given = {name: value for name, value in filters.items() if value}
     after = canonical(request.query_params.get("after", ""))
-    found = await search_drivers(pool, await drivers_wanted(node, filters), after, INVITE_LIMIT + 1)
+    wanted = replace(await drivers_wanted(node, filters), signed_in=SIGNED_IN.get(tick))
+    found = await search_drivers(pool, wanted, after, INVITE_LIMIT + 1)
     ids = [driver.id for driver in found[:INVITE_LIMIT]]
     access = {one.driver_id: one for one in await read_access(pool, ids)}
     devices = await count_devices(pool, ids)
     rows = [
         ListedForInvitation(
-            one, access[one.id], devices.get(one.id, 0), one.id in chosen or _is_ticked(tick, access[one.id])
+            one, access[one.id], devices.get(one.id, 0), one.id in chosen if problem else tick != "none"
         )
         for one in found[:INVITE_LIMIT]
         if one.id in access
     ]
-    at = {**given, "after": after}
     return await page(
         request,
         "invite.html",
@@ -267,24 +268,33 @@ async def _choose(
         once=new_id(),
         read_at=instant(min(one.read_at for one in access.values())) if access else "",
         path=_path(request),
-        ticks=[(address(INVITE, **at, tick=name), text, tick == name and not problem) for name, text in TICKS.items()],
-        following=address(INVITE, **given, after=ids[-1], tick=tick) if len(found) > INVITE_LIMIT else None,
+        ticks=[(address(INVITE, **given, tick=name), text, tick == name) for name, text in TICKS.items()],
+        last=ids[-1] if len(found) > INVITE_LIMIT else "",
+        following=_following(request, ids[-1]) if len(found) > INVITE_LIMIT else None,
         first=address(INVITE, **given, tick=tick) if after is not None else None,
         is_part=bool(given),
+        tick=tick,
+        all=address(INVITE, **given, tick="none"),
     )
 
 
-def _is_ticked(tick: str, access: Access) -> bool:
-    match tick:
-        case "":
-            return access.signed_in_at is None and access.expires_at is None
-        case "never":
-            return access.signed_in_at is None
-        case _:
-            return tick == "all"
+def _filters(request: Call) -> dict[str, str]:
+    filters = list_filters(request)
+    return filters if filters["show"] != "deactivated" else {**filters, "show": ""}
+
+
+def _tick(request: Call) -> str:
+    tick = request.query_params.get("tick", "")
+    return tick if tick in TICKS else ""
 
 
 def _path(request: Call) -> str:
     """The page with the search that it was opened with."""
-    given = {name: value for name, value in list_filters(request).items() if value}
-    return address(INVITE, **given, after=canonical(request.query_params.get("after", "")))
+    return address(
+        INVITE, **_filters(request), after=canonical(request.query_params.get("after", "")), tick=_tick(request)
+    )
+
+
+def _following(request: Call, last: str | None) -> str | None:
+    """The page behind the driver `last`, of the same search."""
+    return address(INVITE, **_filters(request), after=last, tick=_tick(request)) if last is not None else None

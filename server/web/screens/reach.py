@@ -110,7 +110,9 @@ def warnings_of(url: str, *, is_set_up: bool = False) -> list[str]:
     """
     if only_here(url):
         why = said("A phone cannot reach this address: it leads the phone to itself.")
-        todo = said("Save another one here.") if is_set_up else said("Set the public address under Set up.")
+        todo = (
+            said("Save another one here.") if is_set_up else said("An admin can set the public address under Set up.")
+        )
         return [f"{why} {todo}"]
     if urlsplit(url).scheme != "https":
         return [said("Browsers give their position and show notifications only on https addresses.")]
