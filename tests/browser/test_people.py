@@ -308,6 +308,8 @@ async def test_many_drivers_are_invited_by_keyboard(site: Site, people: People) 
         await page.goto(f"{ada.url}{path}")
         await expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
         assert max(await page.evaluate(ink.replace(".strip h2", "h1"))) < 60, path
+        paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == "rgb(255, 255, 255)", "also for who prints backgrounds"
 
 
 async def test_a_zone_is_drawn_by_mouse_and_changed_by_keyboard(site: Site, people: People) -> None:
