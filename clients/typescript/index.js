@@ -21,6 +21,7 @@ export { newId, whose } from "../../static/driver/ids.js";
 /** @typedef {import("../../static/driver/connection.js").ConnectionState} ConnectionState */
 /** @typedef {import("../../static/driver/connection.js").Phone} Phone */
 /** @typedef {import("../../static/driver/pin.js").PinAnswer} PinAnswer */
+/** @typedef {import("../../static/driver/reconnect.js").LastingState} LastingState */
 /** @typedef {import("../../static/driver/session.js").OtherDevice} OtherDevice */
 /** @typedef {import("../../static/driver/session.js").Session} Session */
 /** @typedef {import("../../static/driver/sign-in.js").SignedIn} SignedIn */

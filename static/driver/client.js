@@ -7,6 +7,7 @@ import { Connection, Refused } from "./connection.js";
 import { handIn } from "./hand-in.js";
 import { whose } from "./ids.js";
 import { checkPin } from "./pin.js";
+import { LASTING_STATES } from "./reconnect.js";
 import { Gap, fold, openOffer, start } from "./state.js";
 import { Tab } from "./tab.js";
 import { upload } from "./upload.js";
@@ -31,7 +32,7 @@ import { upload } from "./upload.js";
  * @property {Phone} [phone] a browser's page if it is left out
  * @property {boolean} [oneTab] whether only one tab of the app, or one other page of its origin, is in use; true in a
  *   browser's page if it is left out
- * @property {() => void} [free] called in the state "other_tab" once that tab has closed: this one may connect
+ * @property {() => void} [free] called in the state "other_tab" once that tab is no longer in use: this one may connect
  */
 
 const SETTLE_EVERY_MS = 250;
@@ -82,7 +83,7 @@ export class DriverClient {
    * @param {{takeOver?: boolean}} [how]
    */
   connect(token, known = {}, { takeOver = true } = {}) {
-    this.close();
+    this._end();
     this.token = token;
     this.state = { ...start(), ...known };
     const connection = new Connection({
@@ -124,8 +125,13 @@ export class DriverClient {
     this._tab?.forget();
   }
 
-  // What is known is forgotten, but not the queue.
+  // What is known is forgotten, but not the queue. Another tab may be in use.
   close() {
+    this._end();
+    this._tab?.leave();
+  }
+
+  _end() {
     clearInterval(this._timer);
     this.connection?.close();
     this.connection = null;
@@ -224,26 +230,30 @@ export class DriverClient {
   }
 
   /**
-   * A connection that another tab has taken is no other device's.
+   * A connection that another tab has taken is no other device's. One that is not opened again by itself is no use of a tab.
    * @param {Connection} connection
    * @param {ConnectionState} state
    */
   _changed(connection, state) {
-    if (!this._tab || !TAKEN.has(state)) {
+    const tell = () => {
+      if (LASTING_STATES.has(state)) this._tab?.leave();
       this._options.changed?.(state);
+    };
+    if (!this._tab || !TAKEN.has(state)) {
+      tell();
       return;
     }
     void this._tab.isOtherInUse().then((other) => {
       if (this.connection !== connection) return;
       if (other) this._setAside();
-      else this._options.changed?.(state);
+      else tell();
     });
   }
 
   // Another tab is in use: what is queued is that one's to send, and to take back. What is known stays, to be shown.
   _setAside() {
     const known = this.state;
-    this.close();
+    this._end();
     this.state = known;
     void this.actions.leave();
     this._tab?.wait();

@@ -50,7 +50,7 @@ const client = new DriverClient({
     entry.changed(next);
     void wakeLock.look();
   },
-  free: () => page.phase === "other_tab" && entry.startShift(false),
+  free: () => page.phase === "other_tab" && entry.enter(),
   queued: () => draw(),
   uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
   refused: (action, error) => deeds.refused(action, error),
@@ -107,7 +107,7 @@ const adopted = (before) => {
 
 const keepKnown = () => {
   const { driver, clock } = client.state;
-  if (driver && clock) keepSeen(driver, Date.now(), numbers.known && { numbers: numbers.known, at: numbers.at });
+  if (driver && clock) keepSeen(driver, Date.now(), numbers.of(driver.id));
 };
 
 // One tap asks for all that offers need. Browsers allow sound by themselves after it.
@@ -127,6 +127,7 @@ const forget = () => {
   gate.leave();
   keepInHand(null);
   forgetSeen();
+  numbers.forget();
   refusals.keepOnly({});
   keepUrgent([], Date.now());
   forgetDraft();
@@ -197,7 +198,7 @@ const draw = () => {
       actions,
       refusals,
       saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
-      numbers: numbers.known,
+      numbers: numbers.of(client.state.driver?.id)?.numbers ?? null,
       seen: client.connection?.state === "online" ? null : lastSeen(token && whose(token)),
       proofs,
     },

@@ -11,9 +11,8 @@ export class Numbers {
   /** @param {{changed: () => void}} options */
   constructor({ changed }) {
     this._changed = changed;
-    /** @type {DriverNumbers | null} */
-    this.known = null;
-    this.at = 0; // when they were true, in Unix milliseconds
+    /** @type {{numbers: DriverNumbers, at: number} | null} */
+    this._known = null;
     this._of = "";
     this._asked = -Infinity;
   }
@@ -23,18 +22,30 @@ export class Numbers {
     this._asked = -Infinity;
   }
 
+  // The driver leaves this phone.
+  forget() {
+    this._known = null;
+    this._of = "";
+    this.stale();
+  }
+
   /**
-   * Asks for them if they are old. Another driver's are not shown.
+   * What is known of this driver, and when it was true, in Unix milliseconds. Another driver may have been here before.
+   * @param {string | undefined} driverId
+   */
+  of(driverId) {
+    return driverId === this._of ? this._known : null;
+  }
+
+  /**
+   * Asks for them if they are old.
    * @param {string} driverId
    * @param {string} token
    * @param {number} now on the monotonic clock in ms
    */
   async refresh(driverId, token, now) {
-    if (this._of !== driverId) {
-      this.known = null;
-      this._of = driverId;
-      this.stale();
-    }
+    if (this._of !== driverId) this.forget();
+    this._of = driverId;
     if (now - this._asked < OLD_MS) return;
     this._asked = now;
     try {
@@ -46,8 +57,7 @@ export class Numbers {
       /** @type {DriverNumbers} */
       const numbers = await answer.json();
       if (this._of !== driverId) return;
-      this.known = numbers;
-      this.at = Date.now();
+      this._known = { numbers, at: Date.now() };
     } catch {
       return; // no network: what is known stays
     }

@@ -11,7 +11,7 @@ const GRANTED_MS = 2_000; // a browser that does not answer keeps nobody from wo
 
 export class Tab {
   /**
-   * `taken` is called once another tab is used instead of this one, `free` when that one has closed and this one waits.
+   * `taken` is called once another tab is used instead of this one, `free` when that one no longer is and this one waits.
    * @param {{taken: () => void, free: () => void}} calls
    */
   constructor(calls) {
@@ -21,7 +21,8 @@ export class Tab {
     this._own = `${LOCK} ${this._id}`; // a lock that nobody else asks for: it tells whose the other one is
     /** @type {AbortController | null} */
     this._waiting = null;
-    this._isUsed = false;
+    /** @type {(() => void) | null} gives the lock up, while this tab is in use */
+    this._release = null;
     this._locks?.request(this._own, forever).catch(ignored);
   }
 
@@ -33,20 +34,32 @@ export class Tab {
     this._waiting?.abort();
     const locks = this._locks;
     write(TAB, this._id);
-    if (!locks || this._isUsed) return Promise.resolve();
-    this._isUsed = true;
+    if (!locks || this._release) return Promise.resolve();
+    let release = ignored;
+    const released = new Promise((resolve) => {
+      release = () => resolve(null);
+    });
+    this._release = release;
     return new Promise((used) => {
       setTimeout(used, GRANTED_MS);
       const granted = () => {
         used();
-        return forever();
+        return released;
       };
       locks.request(LOCK, { steal: true }, granted).catch((error) => {
         used();
-        this._isUsed = false;
+        if (this._release !== release) return; // this tab was no longer in use
+        this._release = null;
         if (isTaken(error)) this._calls.taken();
       });
     });
+  }
+
+  // This tab is no longer in use, and does not wait to be: another one may be.
+  leave() {
+    this._waiting?.abort();
+    this._release?.();
+    this._release = null;
   }
 
   /**
@@ -72,12 +85,13 @@ export class Tab {
 
   // The driver leaves this phone.
   forget() {
+    this.leave();
     write(TAB, null);
   }
 
-  // Wait until the tab in use has closed, and is not only loaded again.
+  // Wait until the other tab is no longer in use, and is not only loaded again.
   wait() {
-    this._waiting?.abort();
+    this.leave();
     this._waiting = new AbortController();
     void this._wait(this._waiting.signal);
   }

@@ -49,6 +49,12 @@ class Phone:
     async def press(self, name: str) -> None:
         await tap(self.page.get_by_role("button", name=name, exact=True))
 
+    async def sign_out(self) -> None:
+        await tap(self.page.get_by_label("Menu"))
+        await self.press("Remove me from this device")
+        await self.press("Sign out")
+        await expect(self.page.get_by_role("heading", name="Open your link")).to_be_visible()
+
 
 async def tap(button: Locator) -> None:
     """Press a button as people do who have looked: not in the moment in which it came, when it takes no press. And

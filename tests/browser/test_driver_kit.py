@@ -103,3 +103,65 @@ async def test_an_app_that_wants_it_has_several_clients(chromium: Browser, site:
     newer = await tab(context, site, oneTab=False)
     await connect(newer, dan)
     await until(lambda: older.evaluate("states.at(-1) === 'superseded'"))
+
+
+ENDS = {
+    "closed": "driver.close()",
+    "forgotten": "driver.forget()",
+    "refused": "driver.connect('no.token.atall')",
+    "hands-in": "driver.handIn(driver.token)",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_tab_waits_no_longer_than_the_other_one_is_in_use(chromium: Browser, site: Site, end: str) -> None:
+    """The other one stays open."""
+    dan = await site.driver("Dan", at_work=True)
+    context = await chromium.new_context(bypass_csp=True)
+    older = await tab(context, site)
+    await connect(older, dan)
+    newer = await tab(context, site)
+    await connect(newer, dan)
+    await until(lambda: older.evaluate("states.at(-1) === 'other_tab'"))
+    await newer.evaluate(f"() => {{ {ENDS[end]}; }}")
+    await until(lambda: older.evaluate("frees === 1"))
+    await connect(older, dan, "{ takeOver: false }")
+
+
+async def test_a_tab_that_another_phone_has_replaced_keeps_nobody_from_sending(chromium: Browser, site: Site) -> None:
+    dora = await site.driver("Dora", at_work=True)
+    assignment_id = await in_hand(dora, site)
+    dan = await site.driver("Dan", at_work=True)
+    shared = await chromium.new_context(bypass_csp=True)
+    dans = await tab(shared, site)
+    await connect(dans, dan)
+    await connect(await tab(await chromium.new_context(bypass_csp=True), site), dan)
+    await until(lambda: dans.evaluate("states.at(-1) === 'superseded'"))
+    doras = await tab(shared, site)
+    await delivered(doras, dora, assignment_id)
+    await doras.evaluate(SETTLED)
+    await doras.evaluate("(token) => driver.handIn(token)", token("driver", dora.id))
+
+    async def completed() -> bool:
+        return not (await dora.get("/state")).json()["assignments"]
+
+    await until(completed)
+
+
+async def test_a_client_that_has_ended_says_nothing_of_the_next_one(chromium: Browser, site: Site) -> None:
+    """The app makes another one in the same tab, as for the next driver."""
+    dan, dora = await site.driver("Dan", at_work=True), await site.driver("Dora", at_work=True)
+    context = await chromium.new_context(bypass_csp=True)
+    page = await tab(context, site)
+    await connect(page, dan)
+    await page.evaluate("() => { driver.forget(); globalThis.before = [states, states.length]; }")
+    await page.evaluate(APP, [asset("driver/client.js"), {}])
+    await connect(page, dora)
+    assert await page.evaluate("before[0].slice(before[1])") == []
+    assert await page.evaluate("states.filter((state) => state === 'other_tab')") == []
+    newer = await tab(context, site)
+    await connect(newer, dora)
+    await until(lambda: page.evaluate("states.at(-1) === 'other_tab'"))
+    await newer.close()
+    await until(lambda: page.evaluate("frees === 1"))
+    assert await page.evaluate("before[0].slice(before[1])") == []

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.browser.conftest import check_accessible, shoot
-from tests.browser.phone import Phone, phone, tap
+from tests.browser.phone import Phone, link, phone, tap
 from tests.browser.test_driver_shift import KEPT
 from tests.browser.test_driver_thumbs import SIZES
 from tests.conftest import StartNode
@@ -124,3 +124,30 @@ async def test_a_shift_that_has_not_started_says_that_there_is_no_network(chromi
         await shoot(dans.page, "driver-no-network-start-light")
         await dans.context.set_offline(False)
         await expect(dans.page.get_by_role("alert")).to_be_hidden()
+
+
+SEEN = "JSON.parse(localStorage.getItem('callboard.driver.lastSeen'))"
+
+
+@pytest.mark.parametrize("signs_out", [True, False], ids=["signed-out", "new-link"])
+async def test_a_shared_phone_keeps_no_numbers_of_the_driver_before(
+    chromium: Browser, site: Site, signs_out: bool
+) -> None:
+    """Also where the server does not answer with those of the next one."""
+    dan, dora = await site.driver("Dan"), await site.driver("Dora")
+    async with phone(chromium, site, dan, started=False) as shared:
+        shared.owner.network_may_fail = True
+        await shared.page.route(f"**/drivers/{dora.id}/numbers", lambda route: route.abort())
+        await shared.press("Start shift")
+        await shared.shows("available")
+        await until(lambda: shared.page.evaluate(f"{SEEN}?.numbers != null"))
+        if signs_out:
+            await shared.sign_out()
+            assert await shared.page.evaluate(SEEN) is None
+        await shared.page.evaluate("(hash) => { location.hash = hash; }", link(site, dora).partition("#")[2])
+        await expect(shared.page.get_by_role("button", name="Start shift", exact=True)).to_be_visible()
+        await shared.press("Start shift")
+        await until(lambda: shared.page.evaluate(f"{SEEN}?.driver.id === '{dora.id}'"))
+        await shared.shows("available")
+        await expect(shared.page.locator("#numbers")).to_be_hidden()
+        assert await shared.page.evaluate(f"{SEEN}.numbers") is None

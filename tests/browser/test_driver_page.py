@@ -53,10 +53,7 @@ async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Si
         await dans.shows("available")
         await dans.page.goto(f"{site.node.url}/driver")
         await dans.online()
-        await tap(dans.page.get_by_label("Menu"))
-        await dans.press("Remove me from this device")
-        await dans.press("Sign out")
-        await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
+        await dans.sign_out()
         await dans.page.reload()
         await dans.page.get_by_label("Or paste the link here").fill("https://example.org/")
         await dans.press("Start")
@@ -708,10 +705,7 @@ async def test_a_phone_that_is_signed_out_says_so_and_takes_another_invitation(c
         await dans.press("Start")
         await dans.press("Start shift")
         await dans.online()
-        await tap(dans.page.get_by_label("Menu"))
-        await dans.press("Remove me from this device")
-        await dans.press("Sign out")
-        await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
+        await dans.sign_out()
 
         async def signed_out() -> bool:
             return bool((await site.alice.get(f"/drivers/{dan.id}")).json()["deviceCount"] == 0)

@@ -1,11 +1,13 @@
 """Tabs of one phone: one of them is in use, the others say so, and only that one sends what the driver did."""
 
+from dataclasses import replace
+
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.phone import HERE, link, phone, tap
 from tests.browser.stopped_clock import pass_time, stop_clock
-from tests.browser.test_driver_page import ORDER, times
+from tests.browser.test_driver_page import ORDER, invitation, times
 from tests.browser.test_driver_thumbs import (
     SENT,
     accepted,
@@ -127,3 +129,44 @@ async def test_a_newer_tab_takes_over_what_is_not_sent(chromium: Browser, site: 
         await expect(button(dans, "Delivered")).to_be_visible()
         assert await sent(dans.page, "completed") == 0
         assert await status(site, delivery) == "PICKED_UP"
+
+
+async def test_a_new_tab_sends_what_a_tab_has_left_whose_driver_signed_out(chromium: Browser, site: Site) -> None:
+    """That tab stays open, and the driver has not started the shift again."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, path=await invitation(site, dan), started=False) as dans:
+        dans.owner.network_may_fail = True
+        await dans.press("Start shift")
+        await dans.online()
+        delivery = await accepted(dans, site)
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await dans.press("Picked up")
+        await expect(dans.page.get_by_role("article")).to_contain_text("Picked up. Saved, not sent yet")
+        await dans.sign_out()
+        await expect(dans.page.locator("#saved")).to_contain_text("not sent yet: 1 report.")
+        await dans.context.set_offline(False)
+        newer = await dans.owner.open(await invitation(site, dan))
+        await expect(newer.get_by_role("button", name="Use this phone", exact=True)).to_be_visible()
+
+        async def picked_up() -> bool:
+            return await status(site, delivery) == "PICKED_UP"
+
+        await until(picked_up)
+        await expect(newer.locator("#saved")).to_be_hidden()
+
+
+async def test_a_tab_that_waits_starts_no_shift_for_the_next_driver(chromium: Browser, site: Site) -> None:
+    """The driver signed out in the tab in use, and another one signed in there at once."""
+    dan, dora = await site.driver("Dan"), await site.driver("Dora")
+    async with phone(chromium, site, dan, started=False) as dans:
+        await dans.press("Start shift")
+        await dans.online()
+        used = await dans.owner.open(f"/driver?{HERE}")
+        await expect(used.locator("#line")).to_have_text("Online")
+        await expect(in_another_tab(dans.page)).to_be_visible()
+        await replace(dans, page=used).sign_out()
+        await used.evaluate("(hash) => { location.hash = hash; }", link(site, dora).partition("#")[2])
+        await expect(dans.page.locator("#name")).to_have_text("Dora")
+        await expect(button(dans, "Start shift")).to_be_visible()
+        assert await times(site, "driver.connected") == 2
