@@ -221,7 +221,7 @@ export class DriverClient {
     try {
       await sending;
     } catch (error) {
-      if (error instanceof Refused && error.code === "unauthorized" && this._isBeside) {
+      if (error instanceof Refused && error.code === "unauthorized" && this.token !== null && this._isBeside) {
         this.token = null;
         this._options.changed?.("refused");
       }

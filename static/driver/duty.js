@@ -65,12 +65,15 @@ export class Duty {
     show(byId("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
-  // Without a connection, by a page that knows nothing of the driver.
-  drawLost() {
-    const [title, body] = w.STATES.unreachable;
+  /**
+   * Without a connection, by a page that knows nothing of the driver.
+   * @param {About} about
+   */
+  drawLost({ reachable }) {
+    const [title] = w.STATES.unreachable;
     set(byId("sign"), "data-state", "unreachable");
     write(byId("duty-title"), title);
-    write(byId("duty-text"), body);
+    write(byId("duty-text"), w.whileUnreachable(reachable));
     for (const id of ["duty-time", "call-me", "hush", "do-resume"]) show(byId(id), false);
   }
 
@@ -140,7 +143,7 @@ export class Duty {
     write(byId("duty-title"), title);
     const endless = sign === "on_break" && until === null;
     const unplaced = sign === "available" && !about.place.known;
-    const says = unplaced ? text("You get no offers without your position.") : body;
+    const says = unplaced ? text("You get no offers without your position.") : offline ? w.whileUnreachable(about.reachable) : body;
     write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason: w.reasonOf(reason) }), endless ? null : says].filter(Boolean).join(" "));
     show(byId("duty-time"), until !== null);
     if (until !== null) write(byId("duty-time"), countdown(until - serverNow(state, now)));

@@ -9,9 +9,11 @@ import { show, write } from "./paint.js";
 /**
  * @param {boolean} isOffline
  * @param {number} seconds for how long
+ * @param {boolean} isRetried whether the page connects again by itself
  */
-export const drawOffline = (isOffline, seconds) => {
+export const drawOffline = (isOffline, seconds, isRetried) => {
   show(byId("offline"), isOffline);
+  show(byId("offline-again"), isRetried);
   if (isOffline) write(byId("offline-since"), w.offlineFor(seconds));
 };
 

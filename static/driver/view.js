@@ -30,6 +30,7 @@ export class View {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this._silence = undefined;
     this._isOffline = false;
+    this._reachableAt = performance.now(); // when the phone was last seen with a network
   }
 
   // The id of the offer that is shown.
@@ -71,7 +72,9 @@ export class View {
     show(byId("line"), about.phase === "inside");
     write(byId("name"), state.driver?.name ?? "Callboard");
     this._drawLine(about.connection);
-    drawOffline(this._isOffline || (ready && !about.reachable), Math.floor((now.mono - about.since) / 1000));
+    this._reachableAt = about.reachable ? now.mono : this._reachableAt;
+    const since = ready ? this._reachableAt : about.since;
+    drawOffline(this._isOffline || (ready && !about.reachable), Math.floor((now.mono - since) / 1000), !ready);
     this._duty.drawPlace(about, inside || ready);
     this._duty.drawPush(about, inside);
     this._jobs.draw(inside || ready ? work(state) : [], state, about, now);
@@ -83,7 +86,7 @@ export class View {
     this._drawSaved(state, about, inside);
     if (driver) this._duty.draw(state, driver, about, now, this._isOffline);
     else if (ready) this._duty.drawStart(working);
-    else if (isLost) this._duty.drawLost();
+    else if (isLost) this._duty.drawLost(about);
     const off = driver !== null && state.clock !== null && !this._isOffline && (driver.availability === "shift_ended" || driver.availability === "offline");
     this._duty.drawAsks(about, ready || off);
     this._offer.draw(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);

@@ -19,9 +19,16 @@ export const STATES = {
   paused: [text("You are paused"), text("You get no offers until you resume.")],
   shift_ended: [text("Your shift has ended"), text("Thank you. You can start again at any time.")],
   offline: [text("You are not on shift"), text("Start your shift to get offers.")],
-  unreachable: [text("No connection"), text("Go where there is a network.")],
+  unreachable: [text("No connection"), ""],
   connecting: [text("Connecting"), ""],
 };
+
+/**
+ * What the driver does without a connection: nothing, where only the server is away.
+ * @param {boolean} reachable whether the phone has a network
+ */
+export const whileUnreachable = (reachable) =>
+  reachable ? text("Offers cannot reach you now. This page connects again by itself.") : text("Go where there is a network.");
 
 /** @type {Partial<Record<PushState, string>>} by the state of push */
 export const PUSH = {
@@ -280,7 +287,8 @@ export const earlier = ({ at, numbersAt }) => (clock(at) === clock(numbersAt) ? 
 export const stateThen = ({ availability, availabilityUntil }, now) => {
   const [title, body] = STATES[availability];
   const left = availability === "on_break" && availabilityUntil ? Date.parse(availabilityUntil) - now : 0;
-  return left > 0 ? `${title}. ${body} ${countdown(left)}` : title;
+  if (left > 0) return `${title}. ${body} ${countdown(left)}`;
+  return left < 0 ? text("Your break is over") : title;
 };
 
 /**

@@ -76,6 +76,13 @@ async def test_a_page_without_a_network_says_what_it_knows_and_what_to_do(chromi
     await site.close()
 
 
+BREAK_RAN_OUT = """() => {
+  const seen = JSON.parse(localStorage.getItem("callboard.driver.lastSeen"));
+  seen.driver.availabilityUntil = new Date(Date.now() - 60_000).toISOString();
+  localStorage.setItem("callboard.driver.lastSeen", JSON.stringify(seen));
+}"""
+
+
 async def test_a_break_is_said_without_a_network_until_when_it_is(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     options: dict[str, Any] = {"viewport": SIZES["320"], "locale": "de-DE"}
@@ -90,6 +97,9 @@ async def test_a_break_is_said_without_a_network_until_when_it_is(chromium: Brow
         await expect(dans.page.get_by_role("main").get_by_role("link")).to_have_count(0)
         await check_accessible(dans.page, "no network de")
         await shoot(dans.page, "driver-no-network-de-320-light")
+        await dans.page.evaluate(BREAK_RAN_OUT)
+        await dans.page.reload()
+        await expect(known(dans).first).to_have_text(re.compile(rf"^Stand {TIME}Deine Pause ist vorbei$"))
 
 
 async def test_a_page_that_knows_nothing_of_its_driver_says_what_to_do(chromium: Browser, site: Site) -> None:
@@ -117,10 +127,15 @@ async def test_a_shift_that_has_not_started_says_that_there_is_no_network(chromi
         await tap(dans.page.get_by_role("button", name="End shift"))
         await tap(dans.page.locator("#leave").get_by_role("button", name="End shift"))
         await dans.shows("shift_ended")
+        await dans.page.clock.install()
         await open_without_a_network(dans)
         await expect(dans.page.get_by_role("heading", name="Start your shift")).to_be_visible()
         await expect(dans.page.locator("#name")).to_have_text("Dan")
-        await expect(dans.page.get_by_role("alert")).to_contain_text("You are offline.")
+        alert = dans.page.get_by_role("alert")
+        await expect(alert).to_have_text("You are offline. You get no offers.", use_inner_text=True)
+        await dans.page.clock.fast_forward(120_000)
+        since = re.compile(r"^You are offline\. For \d minutes\. You get no offers\.$")
+        await expect(alert).to_have_text(since, use_inner_text=True)
         await shoot(dans.page, "driver-no-network-start-light")
         await dans.context.set_offline(False)
         await expect(dans.page.get_by_role("alert")).to_be_hidden()
