@@ -79,7 +79,8 @@ def marked(text: str, form: CsvForm) -> str:
 def unmarked(text: str) -> str:
     """The text that `marked` wrote, in any form."""
     first, *others = _parts(text)
-    return "".join([first[1:] if has_mark(text) else first, *(_mark_taken(part) for part in others)])
+    inner = "".join([first, *(_mark_taken(part) for part in others)])
+    return inner[1:] if has_mark(inner) else inner
 
 
 def _parts(text: str) -> list[str]:

@@ -24,11 +24,10 @@ export const STATES = {
 };
 
 /**
- * What the driver does without a connection: nothing, where only the server is away.
+ * What the driver does without a connection: nothing, where only the server is away. The banner says that it is tried again.
  * @param {boolean} reachable whether the phone has a network
  */
-export const whileUnreachable = (reachable) =>
-  reachable ? text("Offers cannot reach you now. This page connects again by itself.") : text("Go where there is a network.");
+export const whileUnreachable = (reachable) => (reachable ? "" : text("Go where there is a network."));
 
 /** @type {Partial<Record<PushState, string>>} by the state of push */
 export const PUSH = {
@@ -288,7 +287,7 @@ export const stateThen = ({ availability, availabilityUntil }, now) => {
   const [title, body] = STATES[availability];
   const left = availability === "on_break" && availabilityUntil ? Date.parse(availabilityUntil) - now : 0;
   if (left > 0) return `${title}. ${body} ${countdown(left)}`;
-  return left < 0 ? text("Your break is over") : title;
+  return left < 0 ? text("Your break has ended.") : title;
 };
 
 /**

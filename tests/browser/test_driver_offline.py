@@ -99,7 +99,7 @@ async def test_a_break_is_said_without_a_network_until_when_it_is(chromium: Brow
         await shoot(dans.page, "driver-no-network-de-320-light")
         await dans.page.evaluate(BREAK_RAN_OUT)
         await dans.page.reload()
-        await expect(known(dans).first).to_have_text(re.compile(rf"^Stand {TIME}Deine Pause ist vorbei$"))
+        await expect(known(dans).first).to_have_text(re.compile(rf"^Stand {TIME}Deine Pause ist zu Ende\.$"))
 
 
 async def test_a_page_that_knows_nothing_of_its_driver_says_what_to_do(chromium: Browser, site: Site) -> None:
