@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help venv demo serve test check checks lint types rules suite retry cover bench torture load compat abuse audit release browser texts js clean
+.PHONY: help venv demo serve test check checks lint types rules suite cover bench torture load compat abuse audit release browser texts js clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -69,13 +69,9 @@ rules: $(VENV)/.dev
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report --fail-under=100
 
-# All other tests. With RETRY=1 those that fail run once more, alone.
+# All other tests.
 suite: $(VENV)/.dev browser
-	$(PY) -m pytest $(SHARED) --ignore=tests/dispatch || { [ $$? = 1 ] && [ -n "$(RETRY)" ] && $(MAKE) retry; }
-
-retry:
-	@echo 'Again, alone, what failed. If it passes now, it depends on timing: look for the cause.'
-	$(PY) -m pytest --last-failed --last-failed-no-failures none --exitfirst
+	$(PY) -m pytest $(SHARED) --ignore=tests/dispatch
 
 # Which lines of the server no test runs.
 cover: $(VENV)/.dev browser
