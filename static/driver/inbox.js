@@ -1,4 +1,4 @@
-// What the driver is told: messages of dispatch, and notices of this page.
+// Messages of dispatch and notices of this page, as the driver sees them.
 
 import * as w from "./words.js";
 import { byId, within } from "../elements.js";

@@ -10,7 +10,7 @@ export class WakeLock {
     this._lock = null;
   }
 
-  // The connection has changed, or the page is seen again: browsers let go of it while it is not.
+  // Called when the connection changes and when the page is visible again: browsers end the lock of a hidden page.
   async look() {
     const wanted = this._page.client.connection?.state === "online" && document.visibilityState === "visible";
     if (!wanted || this._lock || !navigator.wakeLock) return;

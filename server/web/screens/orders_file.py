@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from math import ceil
 from typing import Final
 
 from litestar import get
@@ -50,7 +51,7 @@ async def orders_file(request: Call) -> ASGIResponse:
     headings += [said(text, time_zone=zone) for text in TIMES]
     headings += [said(text) for text in AMOUNTS]
     rows: list[Sequence[Cell]] = [headings]
-    async for some in pages_of(request, wanted):
+    async for some in pages_of(request, wanted, FILE_ROWS):
         drivers = await last_drivers(request, some)
         cancelled = await read_cancellations(
             node_of(request).database.pool, [delivery.id for delivery in some if delivery.status == "CANCELLED"]
@@ -59,11 +60,11 @@ async def orders_file(request: Call) -> ASGIResponse:
     return table_file(request, "callboard-orders.csv", rows)
 
 
-async def pages_of(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
-    """The newest results of a search, up to FILE_ROWS. Raises DatabaseAway."""
+async def pages_of(request: Call, wanted: DeliveryFilter, rows: int) -> AsyncIterator[list[Delivery]]:
+    """The newest results of a search, page by page until there are so many rows. Raises DatabaseAway."""
     pool = node_of(request).database.pool
     at = None
-    for _ in range(FILE_ROWS // FILE_PAGE):
+    for _ in range(ceil(rows / FILE_PAGE)):
         found = await find_deliveries(pool, wanted, at, FILE_PAGE)
         yield found
         if len(found) < FILE_PAGE:
