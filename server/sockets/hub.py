@@ -6,7 +6,7 @@ It only reads messages from the database that hints did not announce; it changes
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
 from typing import Protocol
 
@@ -70,14 +70,30 @@ class Hub:
         self._fetch = asyncio.Event()
         self._look = asyncio.Event()
         self._partings: set[asyncio.Task[None]] = set()
+        self._arrivals = count(1)
         self._taken_over: dict[str, float] = {}
         """When a connection that may be of another device ended a driver's socket here, by the loop's clock."""
         self._handlers = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
+    def arrival(self) -> int:
+        """The number of a handshake that has just arrived: a newer one has a higher number."""
+        return next(self._arrivals)
+
+    def has_newer(self, driver_id: str, arrival: int) -> bool:
+        """Whether a handshake of this driver that arrived later has a socket already: it had less to wait for."""
+        socket = self.sockets.get(driver_id)
+        return socket is not None and socket.arrival > arrival
+
     def open(
-        self, driver_id: str, send: AsgiSend, pings: Pings, device_id: str | None = None, holder: str | None = None
+        self,
+        driver_id: str,
+        send: AsgiSend,
+        pings: Pings,
+        device_id: str | None = None,
+        holder: str | None = None,
+        arrival: int = 0,
     ) -> Socket:
         """Register a socket for the running handler; it supersedes an older one of the same driver on this node."""
         older = self.sockets.get(driver_id)
@@ -85,7 +101,7 @@ class Hub:
             older.close(SUPERSEDED)
         elif older is not None:
             self._close_superseded(older)
-        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time(), device_id, holder)
+        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time(), device_id, holder, arrival)
         self.sockets[driver_id] = socket
         self._handlers += 1
         self._empty.clear()

@@ -62,6 +62,7 @@ class Socket:
         "_send",
         "_task",
         "_waiting",
+        "arrival",
         "closed",
         "connected",
         "device_id",
@@ -84,11 +85,13 @@ class Socket:
         now: float,
         device_id: str | None = None,
         holder: str | None = None,
+        arrival: int = 0,
     ) -> None:
         self.driver_id = driver_id
         self.device_id = device_id
         self.holder = holder
         """The device, or a hash of the token if it names no device."""
+        self.arrival = arrival
         self.session_id = new_id()
         self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
         self.connected = False

@@ -27,6 +27,7 @@ from server.sockets.pings import PINGS, Pings
 from server.sockets.session import (
     OTHER_DEVICE,
     RESTARTING,
+    SUPERSEDED,
     TOKEN_EXPIRED,
     TWO_DEVICES,
     UNAUTHORIZED,
@@ -89,6 +90,7 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
         return
     app: Litestar = scope["litestar_app"]
     node: Node = app.state.node
+    arrival = node.hub.arrival()
     await receive()
     handshake = read_handshake(scope)
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
@@ -103,12 +105,15 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     if not await node.hub.may_connect(principal.subject, holder):
         await _close(send, TWO_DEVICES)
         return
-    # No await between this check and `open`: a later revocation finds the socket.
+    # No await between these checks and `open`: a later revocation finds the socket, and so does a later handshake.
     principal = _checked(node, handshake.token)
     if isinstance(principal, CloseCode):
         await _close(send, principal)
         return
-    socket = node.hub.open(principal.subject, send, _pings(scope), principal.device, holder)
+    if node.hub.has_newer(principal.subject, arrival):
+        await _close(send, SUPERSEDED)
+        return
+    socket = node.hub.open(principal.subject, send, _pings(scope), principal.device, holder, arrival)
     try:
         socket.close_at(asyncio.get_running_loop().time() + principal.expires_at - time.time())
         gone = await _greet(node, socket, handshake.last_seq) and await _read(node, socket, receive)

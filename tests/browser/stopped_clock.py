@@ -43,6 +43,7 @@ globalThis.WebSocket = class extends WebSocket {
 
 async def stop_clock(on: Phone) -> None:
     """From now on time passes only by `pass_time`, in all pages of the phone. Their network goes on."""
+    await on.online()  # half a minute passes below: a page that still waits for `hello` would give up and connect again
     now = time.time()
     await on.context.add_init_script(AWAITED)
     await on.page.clock.install(time=now - PATIENCE)  # it goes on until it is stopped

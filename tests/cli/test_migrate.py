@@ -33,7 +33,9 @@ async def test_while_another_process_migrates_it_can_be_ended(
 ) -> None:
     other = await asyncpg.connect(empty_database_url)
     await other.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = """
+        SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"""
     process = run_bare(*command, **external, database_url=empty_database_url)
     await until(lambda: other.fetchval(waiting))
     assert await process.end() == code

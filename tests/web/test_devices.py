@@ -715,6 +715,28 @@ async def connected_without_taking_over(site: Site, bearer: str) -> int | None:
     return None
 
 
+WAITS_FOR_DEVICES = """
+SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE d.datname = current_database() AND relation = 'driver_devices'::regclass AND NOT granted"""
+
+
+async def test_a_handshake_that_waited_takes_nothing_from_a_later_one(site: Site, database_url: str) -> None:
+    """As when a page is loaded again whose first socket the server still examines."""
+    dan = await site.driver()
+    app_token = token("driver", dan.id)
+    async with AsyncExitStack() as stack:
+        blocking = await asyncpg.connect(database_url)
+        stack.push_async_callback(blocking.close)
+        await blocking.execute("BEGIN; LOCK TABLE driver_devices IN ACCESS EXCLUSIVE MODE")
+        earlier = asyncio.create_task(connected_without_taking_over(site, app_token))
+        await until(lambda: blocking.fetchval(WAITS_FOR_DEVICES))
+        later = await stack.enter_async_context(driver_app(site.node.ws_url, dan.id, bearer=app_token))
+        await later.hear("hello")
+        await blocking.execute("ROLLBACK")
+        assert await earlier == 4103
+        assert (await later.ask("ping"))["type"] == "pong"
+
+
 async def is_away(site: Site, driver: Driver) -> bool:
     connected: bool = (await site.vic.get(f"/drivers/{driver.id}")).json()["connected"]
     return not connected

@@ -68,7 +68,7 @@ class Shop:
             body["requirements"] = ["cargo"]
         if chance.random() < 0.3:
             body |= {"driverPayCents": chance.randint(300, 900), "tipCents": chance.randint(0, 300)}
-        if chance.random() < 0.3:
+        if number % 3 == 2:  # not by chance: a short run has few orders, and somebody to erase
             body["dropoff"] |= {"name": "Ines", "phone": CONTACTS[0], "notes": "the bell is broken"}
         return body
 
