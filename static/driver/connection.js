@@ -39,6 +39,7 @@ import { LASTING_STATES, lastingState, pauseMs } from "./reconnect.js";
  * @property {Timer} timer
  */
 
+const OPEN = 1; // the `readyState` of a socket before it closes
 const STEADY_MS = 5_000;
 const HELLO_WITHIN_MS = 10_000;
 const PONG_WITHIN_MS = 4_000;
@@ -134,12 +135,12 @@ export class Connection {
   }
 
   /**
-   * Send without waiting for an answer. Whether it was sent.
+   * Send without waiting for an answer. Whether it was sent: a socket that closes takes nothing, before it says so.
    * @param {Wire.FromDriver} message
    * @returns {boolean}
    */
   tell(message) {
-    if (this.state !== "online" || !this._socket) return false;
+    if (this.state !== "online" || !this._socket || this._socket.readyState > OPEN) return false;
     this._socket.send(JSON.stringify(message));
     return true;
   }
