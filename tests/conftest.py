@@ -22,12 +22,14 @@ import pytest
 import redis.asyncio
 from litestar import Litestar
 
+from server.board import feed
 from server.embedded.servers import Embedded
 from server.geocoder import search
 from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen, uvicorn_config
 from server.settings import Settings
 from server.store import engine, query
 from server.store.engine import Database
+from server.write.executor import Executor
 from tests.database_roles import connect_as_roles, divide
 from tests.open_database import administer, open_database
 from tests.receiver import Receiver, listening
@@ -394,13 +396,16 @@ def _quiet_asyncio() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a read, or the wait for one of the pool's few connections, may take longer than a node allows.
-    The tests of these limits set their own.
+def _patient_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a read, the start of a transaction, or a connection to the database may take longer than a node
+    allows. The tests of these limits set their own.
     """
-    for limit in ("ACQUIRE_SECONDS", "COMMAND_SECONDS"):
+    for limit in ("CONNECT_SECONDS", "ACQUIRE_SECONDS", "COMMAND_SECONDS"):
         monkeypatch.setattr(engine, limit, PATIENCE)
     monkeypatch.setitem(engine.READING, "statement_timeout", f"{PATIENCE:g}s")
     assert query.fetch.__kwdefaults__ is not None
     monkeypatch.setitem(query.fetch.__kwdefaults__, "timeout_seconds", PATIENCE)
+    assert Executor.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Executor.__init__.__kwdefaults__, "wait_limit_seconds", PATIENCE)
+    monkeypatch.setattr(feed, "READY_SECONDS", PATIENCE)
     monkeypatch.setattr(search, "TIMEOUT_SECONDS", PATIENCE)
