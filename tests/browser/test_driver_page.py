@@ -44,6 +44,12 @@ async def changed(site: Site, delivery: dict[str, Any], **changes: Any) -> None:
     await until(accepted)
 
 
+async def nobody_answers(site: Site) -> None:
+    """The time of the open offer is over, once the phone has shown it."""
+    open_one = "SELECT id::text FROM driver_offers WHERE status = 'PENDING' AND received_at IS NOT NULL"
+    await site.node.reach_deadline(await until(lambda: value(site, open_one)))
+
+
 async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
@@ -195,13 +201,13 @@ async def test_an_offer_whose_time_is_up_is_gone_without_the_servers_word(chromi
     """The page watches the time itself: the phone's clocks go on here, the server's do not."""
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
-        await dans.page.clock.install()
-        await dans.page.reload()
-        await dans.online()
+        await stop_clock(dans)
         await site.delivery(**ORDER)
         await expect(dans.offer).to_be_visible()
-        await dans.page.clock.fast_forward(599_000)
+        await pass_time(dans, 1000)
+        await dans.page.clock.fast_forward(LONG_SECONDS * 1000 - 1000)
         await expect(dans.offer).to_be_hidden()
+        await dans.online()
         assert await value(site, "SELECT status FROM driver_offers") == "PENDING"
 
 
@@ -229,10 +235,10 @@ async def test_an_offer_that_was_taken_away_is_gone_at_once(chromium: Browser, s
 
 async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
-    await offer_lasts(site, 2)
     async with phone(chromium, site, dan) as dans:
         await dans.online()
         await site.delivery(**ORDER)
+        await nobody_answers(site)
         await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo")
         await expect(dans.page.locator("#notices")).to_contain_text("because you did not answer the offer")
         await expect(dans.offer).to_be_hidden()
@@ -266,8 +272,8 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(dans.page.locator("#run li.done")).to_have_text(re.compile(r"^Pickup: .* · done \d\d:\d\d$"))
         await expect(stops.nth(1)).to_contain_text("Pickup: By Hand")
         await expect(jobs.first).to_contain_text("By Hand")
-        await offer_lasts(site, 2)
         await site.delivery(**ORDER | {"storeName": "By Silence", "prepSeconds": 0})
+        await nobody_answers(site)
         by_silence = jobs.filter(has_text="By Silence")
         words = "Assigned to you because you did not answer"
         await expect(by_silence.locator(".given")).to_have_text(words)
@@ -483,6 +489,7 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
     dan = await site.driver("Dan")
     at = {"latitude": 52.51, "longitude": 13.4, "accuracy": 12}
     async with phone(chromium, site, dan, query="", permissions=["geolocation"], geolocation=at) as dans:
+        dans.owner.network_may_fail = True
         await dans.online()
         await expect(dans.page.locator("#whereabouts")).to_be_hidden()
         where = "SELECT lat FROM driver_positions WHERE driver_id = $1"

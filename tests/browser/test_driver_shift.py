@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
+from server.dispatch.takeovers import LONGEST_WAIT
 from tests.browser.conftest import People, check_accessible, shoot
 from tests.browser.phone import phone, tap
 from tests.browser.test_driver_page import ORDER, invitation
@@ -46,7 +47,8 @@ async def test_a_shift_starts_with_one_tap_that_asks_for_everything(chromium: Br
         await dans.shows("available")
         await dans.page.reload()
         await dans.online()
-        await dans.page.evaluate("(id) => localStorage.setItem('callboard.driver.shift', `${id} 1`)", dan.id)
+        # Not by the page that is open: it keeps with every message that the shift goes on.
+        await dans.page.add_init_script(f"localStorage.setItem('callboard.driver.shift', '{dan.id} 1')")
         await dans.page.reload()
         await expect(dans.page.get_by_role("heading", name="Start your shift")).to_be_visible()
     assert (await dan.post("/availability/end-shift")).status_code == 200
@@ -118,9 +120,12 @@ KEPT = """({ driverId, at }) => new Promise((resolve) => {
 
 
 async def test_two_phones_of_one_driver_do_not_take_turns_by_themselves(
-    chromium: Browser, site: Site, people: People
+    chromium: Browser, site: Site, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second phone takes over; the first one asks, keeps what it has not sent, and waits if they go on."""
+    monkeypatch.setattr(
+        "server.dispatch.takeovers.FIRST_WAIT", LONGEST_WAIT
+    )  # one phone may come back later than after 5 s
     dan = await site.driver("Dan")
     bea = await people(site.node, "bea", "ops")
     async with phone(chromium, site, dan, path=await invitation(site, dan)) as one:
