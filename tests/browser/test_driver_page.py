@@ -45,7 +45,7 @@ async def changed(site: Site, delivery: dict[str, Any], **changes: Any) -> None:
 
 
 async def nobody_answers(site: Site) -> None:
-    """The time of the open offer is over, once the phone has shown it."""
+    """The open offer ends without an answer, once the phone has shown it."""
     open_one = "SELECT id::text FROM driver_offers WHERE status = 'PENDING' AND received_at IS NOT NULL"
     await site.node.reach_deadline(await until(lambda: value(site, open_one)))
 

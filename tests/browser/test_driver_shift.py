@@ -123,9 +123,8 @@ async def test_two_phones_of_one_driver_do_not_take_turns_by_themselves(
     chromium: Browser, site: Site, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second phone takes over; the first one asks, keeps what it has not sent, and waits if they go on."""
-    monkeypatch.setattr(
-        "server.dispatch.takeovers.FIRST_WAIT", LONGEST_WAIT
-    )  # one phone may come back later than after 5 s
+    # The first phone may need more than FIRST_WAIT to come back.
+    monkeypatch.setattr("server.dispatch.takeovers.FIRST_WAIT", LONGEST_WAIT)
     dan = await site.driver("Dan")
     bea = await people(site.node, "bea", "ops")
     async with phone(chromium, site, dan, path=await invitation(site, dan)) as one:
