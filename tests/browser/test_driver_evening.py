@@ -154,10 +154,11 @@ async def test_an_evening_with_a_bad_network_is_reported_once_and_in_order(
         await expect(dans.page.get_by_role("article")).to_contain_text("Could not deliver. Saved, not sent yet")
         await restored(dans)
         await dans.page.bring_to_front()
+        await cut(dans)
         await dans.press("Returned to the store")
         await saved(dans, "completed")
         await sleeps(dans)
-        await until(lambda: nothing_kept(dans.page))
+        await restored(dans)
         assert await status(site, second) == "RETURNED"
         assert await events(site, second) == ["delivery.picked_up", "delivery.returning", "delivery.returned"]
 

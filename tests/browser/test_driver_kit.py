@@ -1,5 +1,6 @@
 """An app made with clients/typescript in several tabs of a browser: one of them is in use, and only that one sends."""
 
+import time
 from typing import Any
 
 import pytest
@@ -7,21 +8,31 @@ from playwright.async_api import Browser, BrowserContext, Page
 
 from server.web.http.assets import asset
 from tests.browser.test_driver_page import ORDER
+from tests.browser.test_driver_push import is_gone
 from tests.driver_app import token
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-APP = """async ([module, options]) => {
+APP = """async ([module, options, moment]) => {
+  Date.now = () => moment;
+  performance.now = () => 0;
   const { DriverClient } = await import(module);
   globalThis.states = [];
   globalThis.frees = 0;
   const listeners = { changed: (state) => states.push(state), free: () => { frees += 1; } };
   globalThis.driver = new DriverClient({ base: location.origin, ...listeners, ...options });
 }"""
-SETTLED = "() => { const { now } = Date; Date.now = () => now() + 60_000; return driver.settle(); }"
+"""Its clocks stand still: however long a tab takes, what was done can be taken back."""
+SETTLED = """() => {
+  const { now } = Date;
+  Date.now = () => now() + 60_000;
+  delete performance.now;
+  return driver.settle();
+}"""
 """What was done a minute ago by now is sent, if this tab sends at all."""
+MOMENT = time.time() * 1000
 TAKES_BACK = "([driverId, assignmentId]) => driver.actions.undo(driverId, assignmentId)"
 
 
@@ -29,7 +40,7 @@ async def tab(context: BrowserContext, site: Site, **options: Any) -> Page:
     """An app that has nothing of the driver page."""
     page = await context.new_page()
     await page.goto(f"{site.node.url}/health")
-    await page.evaluate(APP, [asset("driver/client.js"), options])
+    await page.evaluate(APP, [asset("driver/client.js"), options, MOMENT])
     return page
 
 
@@ -65,10 +76,12 @@ async def test_only_the_tab_in_use_sends(chromium: Browser, site: Site) -> None:
     await until(lambda: older.evaluate("states.at(-1) === 'other_tab'"))
     assert await older.evaluate("[driver.connection, Object.keys(driver.state.assignments)]") == [None, [assignment_id]]
     await older.evaluate(SETTLED)
+    await until(lambda: newer.evaluate("driver.actions.all.length === 1"))
     assert await newer.evaluate(TAKES_BACK, [dan.id, assignment_id])
     assert await older.evaluate("[driver.actions.all.length, frees]") == [0, 0]
     await newer.close()
     await until(lambda: older.evaluate("frees === 1"))
+    await until(lambda: is_gone(dan))  # the server knows it too
     await connect(older, dan, "{ takeOver: false }")
     assert await older.evaluate("Object.keys(driver.state.assignments)") == [assignment_id]
 
@@ -125,6 +138,7 @@ async def test_a_tab_waits_no_longer_than_the_other_one_is_in_use(chromium: Brow
     await until(lambda: older.evaluate("states.at(-1) === 'other_tab'"))
     await newer.evaluate(f"() => {{ {ENDS[end]}; }}")
     await until(lambda: older.evaluate("frees === 1"))
+    await until(lambda: is_gone(dan))  # the server knows it too
     await connect(older, dan, "{ takeOver: false }")
 
 
@@ -155,7 +169,7 @@ async def test_a_client_that_has_ended_says_nothing_of_the_next_one(chromium: Br
     page = await tab(context, site)
     await connect(page, dan)
     await page.evaluate("() => { driver.forget(); globalThis.before = [states, states.length]; }")
-    await page.evaluate(APP, [asset("driver/client.js"), {}])
+    await page.evaluate(APP, [asset("driver/client.js"), {}, MOMENT])
     await connect(page, dora)
     assert await page.evaluate("before[0].slice(before[1])") == []
     assert await page.evaluate("states.filter((state) => state === 'other_tab')") == []

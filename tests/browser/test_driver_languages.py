@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import check_accessible, shoot
 from tests.browser.phone import Phone, phone, tap
+from tests.browser.test_driver_thumbs import FREEZE
 from tests.web.conftest import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -64,6 +65,8 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
     dan = await site.driver("Dan", at_work=True)
     elsewhere: dict[str, Any] = {"locale": locale, "timezone_id": "Asia/Kolkata"}
     async with phone(chromium, site, dan, **elsewhere, reduced_motion="reduce") as dans:
+        await dans.page.add_init_script(FREEZE)
+        await dans.page.reload()
         await expect(dans.line).to_have_text(words["online"])
         await expect(dans.sign).to_contain_text(words["available"])
         await fits(dans, f"driver-{locale}-available")
@@ -76,9 +79,11 @@ async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale
         job = dans.page.get_by_role("article")
         await expect(job).to_contain_text(words["stage"])
         await dans.press(words["picked_up"])
+        await dans.page.evaluate("freeze(0)")
         await dans.press(words["delivered"])
         await expect(dans.page.get_by_role("button", name=words["undo"])).to_be_visible()
         await fits(dans, f"driver-{locale}-delivered")
+        await dans.page.evaluate("freeze(null)")
         await expect(dans.page.locator("#notices")).to_contain_text(words["notice"])
         await returned(dans, site, f"driver-{locale}-returned")
         await dans.press(words["break"])
@@ -108,11 +113,13 @@ async def returned(on: Phone, site: Site, name: str) -> None:
     path = f"/assignments/{assignment['id']}"
     assert (await on.driver.post(f"{path}/pickup")).status_code == 200
     assert (await on.driver.post(f"{path}/failed", {"reason": "refused", "then": "return"})).status_code == 200
+    await on.page.evaluate("freeze(0)")
     await tap(on.page.locator("[data-action=returned]"))
     await expect(on.page.locator(".steps .waiting p")).to_contain_text(re.compile(r"\d"))
     await fits(on, name)
     assert await on.page.evaluate(BROKEN) == [], name
-    await expect(on.page.get_by_role("article")).to_have_count(0, timeout=20_000)
+    await on.page.evaluate("freeze(null)")
+    await expect(on.page.get_by_role("article")).to_have_count(0)
 
 
 BROKEN = """() => [...document.querySelectorAll(".steps p")].filter((e) => e.checkVisibility()).flatMap((e) => {

@@ -205,6 +205,7 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
                 await dans.press("Report it")
                 await settled(button(dans, "Returned to the store"))
                 assert await measure(dans, "returning") == RETURNING
+                await dans.page.evaluate("freeze(0)")
                 await dans.press("Returned to the store")
             else:
                 await dans.context.set_geolocation(NEAR_THE_STORE | {"latitude": 52.5195})
@@ -213,9 +214,9 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
                 question = "You are 1.2 km away from the customer. Delivered anyway?"
                 await expect(dans.page.get_by_role("dialog", name=question)).to_be_visible()
                 assert await measure(dans, "far") == ["Yes"]
+                await dans.page.evaluate("freeze(0)")
                 await dans.press("Yes")
             await expect(undo(dans)).to_be_visible()
-            await dans.page.evaluate("freeze(0)")
             assert await measure(dans, outcome) == []
             await dans.page.evaluate("freeze(20_000)")
             await expect(dans.page.get_by_role("article")).to_have_count(0)

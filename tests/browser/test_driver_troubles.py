@@ -12,7 +12,7 @@ from tests.browser.conftest import LONG_SECONDS, People, check_accessible, offer
 from tests.browser.phone import HERE, Phone, phone, tap
 from tests.browser.stopped_clock import pass_time, stop_clock
 from tests.browser.test_driver_page import device_token_on, invitation
-from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, status
+from tests.browser.test_driver_thumbs import FREEZE, SIZES, accepted, button, kept, nothing_kept, status, tap_after
 from tests.conftest import StartNode
 from tests.driver_app import token
 from tests.test_images import SECRET, an_image, with_exif
@@ -75,8 +75,7 @@ async def test_a_press_that_came_too_early_is_said_in_the_question(chromium: Bro
     async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
         await stop_clock(dans)
         delivery = await accepted(dans, site)
-        await pass_time(dans, 700)
-        await dans.press("Give back")
+        await tap_after(dans, button(dans, "Give back"))
         await pass_time(dans, 700)
         send = trouble(dans).get_by_role("button", name="Give back", exact=True)
         await trouble(dans).get_by_role("button", name="Store is closed", exact=True).click()
@@ -97,6 +96,8 @@ async def test_a_press_that_came_too_early_is_said_in_the_question(chromium: Bro
 async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(FREEZE)
+        await dans.page.reload()
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         delivery = await accepted(dans, site, picked_up=True)
         card = dans.page.get_by_role("article")
@@ -112,9 +113,11 @@ async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Bro
         await expect(dans.page.locator("[data-settling]")).to_have_count(0)
         await check_accessible(dans.page, "driver-returning")
         await shoot(dans.page, "driver-returning")
+        await dans.page.evaluate("freeze(0)")
         await dans.press("Returned to the store")
         await expect(card).to_contain_text("Returned. Sent in")
-        await expect(card).to_have_count(0, timeout=20_000)
+        await dans.page.evaluate("freeze(null)")
+        await expect(card).to_have_count(0)
         assert await status(site, delivery) == "RETURNED"
 
 
@@ -163,7 +166,7 @@ async def test_a_whole_delivery_without_a_network_is_kept_when_the_page_is_kille
         await choose(dans, "Report it", "Refused", "I bring them back to the store")
         await expect(card).to_contain_text("Could not deliver. Saved, not sent yet")
         await dans.press("Returned to the store")
-        await expect(card).to_contain_text("Saved, not sent yet", timeout=20_000)
+        await expect(card).to_contain_text("Saved, not sent yet")
         done = [one["type"] for one in await kept(dans.page)]
         assert done == ["arrived", "picked_up", "arrived", "failed", "completed"]
         assert await status(site, delivery) == "ASSIGNED"
@@ -246,7 +249,7 @@ async def test_a_handover_is_proven_without_a_network_and_sent_in_order(
         assert "4711" not in await dans.page.evaluate("localStorage.getItem('callboard.driver.handover')")
         await handover.get_by_label("four digits").fill("4711")
         await tap(send)
-        await expect(card).to_contain_text("Saved, not sent yet", timeout=20_000)
+        await expect(card).to_contain_text("Saved, not sent yet")
         assert await dans.page.evaluate("localStorage.getItem('callboard.driver.handover')") is None
         waiting = await kept(dans.page)
         assert [(one["type"], one.get("kind")) for one in waiting] == [
@@ -323,7 +326,7 @@ async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browse
                 await check_accessible(dans.page, "driver-wrong-pin")
                 await shoot(dans.page, "driver-wrong-pin")
         await expect(handover).to_be_hidden()
-        await expect(card).to_have_count(0, timeout=20_000)
+        await expect(card).to_have_count(0)
         assert await status(site, delivery) == "DELIVERED"
         await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.proofs') === '{}'"))
 
@@ -357,6 +360,7 @@ async def test_what_was_refused_is_said_at_its_delivery_also_after_a_reload(chro
         await shoot(dans.page, "driver-refused-light")
         await dans.press("I am at the customer")
         await expect(refusal).to_be_hidden()
+        await expect(dans.page.get_by_role("article")).to_contain_text("Arrived at")  # it is kept
         await dans.page.reload()
         await dans.online()
         await expect(dans.page.get_by_role("article")).to_contain_text("Arrived at")

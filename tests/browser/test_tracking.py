@@ -12,6 +12,11 @@ from tests.web.conftest import Site
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 PUBLIC = "https://dispatch.example"
+TEXTS = """(button) => {
+  globalThis.texts = [];
+  new MutationObserver(() => texts.push(button.textContent)).observe(button, { childList: true });
+}"""
+"""All that a button says from now on: some of it only for a moment."""
 
 
 async def test_a_customer_watches_their_order(
@@ -43,8 +48,10 @@ async def test_a_customer_watches_their_order(
     olga = await people(site.node, "Olga", "ops")
     await olga.context.grant_permissions(["clipboard-read", "clipboard-write"])
     board = await olga.open(f"/board/deliveries/{delivery['id']}")
-    await board.locator("[data-tracking] button").click()
-    await expect(board.locator("[data-tracking] button")).to_have_text("Copied")
+    copy = board.locator("[data-tracking] button")
+    await copy.evaluate(TEXTS)
+    await copy.click()
+    await until(lambda: board.evaluate("texts.includes('Copied')"))
     assert await board.evaluate("navigator.clipboard.readText()") == delivery["trackingUrl"]
     await check_accessible(board, "delivery-tracking")
     await board.screenshot(path=SCREENS / "delivery-tracking.png", full_page=True)

@@ -9,7 +9,7 @@ import pytest
 from server.driver_client import messages as m
 from server.driver_client.calls import Refused, check_pin, hand_in, renew, session_of, sign_in, sign_out, upload
 from server.driver_client.client import Dismissed, DriverClient
-from tests.driver_client.test_client import accepted, running
+from tests.driver_client.test_client import accepted, network_of, running
 from tests.simulate.conftest import Shop
 from tests.test_images import an_image
 from tests.waiting import until
@@ -85,14 +85,7 @@ async def test_a_phone_asks_before_it_takes_over_and_hands_in_what_it_has_left(s
 async def test_a_phone_that_was_away_does_not_take_the_connection_back(shop: Shop) -> None:
     driver_id = await shop.api.register_driver(name="Max")
     first, second = [app(shop, await signed_in(shop, driver_id, name)) for name in ("old", "new")]
-    token, network = first._token, asyncio.Event()
-
-    async def token_with_network() -> str:
-        await network.wait()
-        return await token()
-
-    first._token = token_with_network
-    network.set()
+    network = network_of(first)
     run = asyncio.create_task(first.run(take_over="once"))
     await until(first.connected.is_set)
     network.clear()

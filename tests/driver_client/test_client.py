@@ -22,6 +22,19 @@ from tests.waiting import PATIENCE, beside, until
 HERE, THERE = {"lat": 52.52, "lon": 13.405}, {"lat": 52.53, "lon": 13.42}
 
 
+def network_of(client: DriverClient) -> asyncio.Event:
+    """The client's network: while it is not set, a connection that is lost stays lost, however long that takes."""
+    token, network = client._token, asyncio.Event()
+
+    async def token_with_network() -> str:
+        await network.wait()
+        return await token()
+
+    client._token = token_with_network
+    network.set()
+    return network
+
+
 @asynccontextmanager
 async def running(client: DriverClient) -> AsyncIterator[DriverClient]:
     """The client connected, and gone afterwards."""
@@ -283,7 +296,26 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(shop: Shop) -> No
         assert client.mirror.gaps == 0
 
 
-async def test_a_quiet_connection_that_answers_is_kept(shop: Shop) -> None:
+class Turns:
+    """A clock that goes on by the turns of the loop: while this process stands still, with the server in it, no time
+    passes.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            self._seconds += 0.01
+
+
+async def test_a_quiet_connection_that_answers_is_kept(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns()
+    monkeypatch.setattr("server.driver_client.connection.time", turns)
     driver_id, _ = await shop.a_client()
     pongs: list[m.ToDriver] = []
 
@@ -291,8 +323,8 @@ async def test_a_quiet_connection_that_answers_is_kept(shop: Shop) -> None:
         if isinstance(message, m.Pong):
             pongs.append(message)
 
-    client = DriverClient(shop.url, shop.token_of(driver_id), hear, heartbeat_seconds=2.0)
-    async with running(client):
+    client = DriverClient(shop.url, shop.token_of(driver_id), hear, heartbeat_seconds=1.0)
+    async with beside(turns.run()), running(client):
         await until(lambda: len(pongs) > 2)
         assert client.connects == 1
 
@@ -339,13 +371,16 @@ async def test_what_happened_without_a_network_arrives_on_return(shop: Shop) -> 
     _, client = await shop.a_client()
     heard: list[str] = []
     client._heard = lambda message: heard.append(type(message).__name__)
+    network = network_of(client)
     async with running(client):
         client.tell(here())
         delivery_id = await an_order(shop)
         await until(lambda: client.mirror.offers)
-        client.lose_network(0.3)
+        network.clear()
+        client.lose_network(0)
         await until(lambda: not client.connected.is_set())
         await shop.api.cancel_delivery(delivery_id, "changed their mind")
+        network.set()
         await until(lambda: client.connects == 2 and client.connected.is_set())
         assert client.mirror.offers == {}
         assert client.mirror.gaps == 0
