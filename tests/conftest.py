@@ -29,6 +29,9 @@ from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen,
 from server.settings import Settings
 from server.store import engine, query
 from server.store.engine import Database
+from server.store.jobs import person_turn
+from server.web.access import login_limits
+from server.web.api import system
 from server.write.executor import Executor
 from tests.database_roles import connect_as_roles, divide
 from tests.open_database import administer, open_database
@@ -330,14 +333,21 @@ async def node(settings: Settings, database_roles: None) -> AsyncIterator[StartN
         yield start
 
 
+def _as_it_was(tries: login_limits.Tries, key: str, now: float) -> login_limits._Bucket:
+    """How many tries are left, if no time went by since the last one."""
+    bucket = tries._buckets.get(key)
+    return login_limits._Bucket(float(tries._tries) if bucket is None else bucket.left, now)
+
+
 @asynccontextmanager
 async def starting_nodes(settings: Settings) -> AsyncIterator[StartNode]:
     """Starts nodes on the running loop, and ends them at its end. On a busy machine a login may take longer than a node
-    allows.
+    allows, and many tries longer than until the first of them is forgotten.
     """
     async with AsyncExitStack() as running:
         limits = running.enter_context(pytest.MonkeyPatch.context())
         limits.setattr("server.web.screens.login.WAIT_SECONDS", PATIENCE)
+        limits.setattr(login_limits.Tries, "_refilled", _as_it_was)
 
         async def start(**changes: Any) -> Node:
             return await running.enter_async_context(running_node(settings.with_changes(**changes)))
@@ -408,4 +418,6 @@ def _patient_node(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Executor.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(Executor.__init__.__kwdefaults__, "wait_limit_seconds", PATIENCE)
     monkeypatch.setattr(feed, "READY_SECONDS", PATIENCE)
+    monkeypatch.setattr(person_turn, "WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(system, "CHECK_SECONDS", PATIENCE)
     monkeypatch.setattr(search, "TIMEOUT_SECONDS", PATIENCE)
