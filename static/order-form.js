@@ -66,8 +66,9 @@ const fit = () => {
 /** What the form shows as the place of an address, by end. @type {Map<string, {address: string, at: string}>} */
 const located = new Map();
 
-const remember = () => {
-  for (const end of ENDS) located.set(end, { address: input(`${end}.address`).value, at: input(`${end}.at`).value });
+/** @param {"value" | "defaultValue"} as what it shows, or what came with the page: a person may have written before this script */
+const remember = (as) => {
+  for (const end of ENDS) located.set(end, { address: input(`${end}.address`)[as], at: input(`${end}.at`)[as] });
 };
 
 /**
@@ -99,7 +100,7 @@ const fill = (values) => {
     // The server asks about another address at this position.
     if (at && before instanceof HTMLInputElement) before.value = JSON.stringify([values[`${end}.address`] ?? "", at]);
   }
-  remember();
+  remember("value");
   draw();
   fit();
 };
@@ -208,7 +209,7 @@ const whenWritten = (name, known) => {
   if (field.value !== field.defaultValue && document.activeElement !== field) known();
 };
 
-remember();
+remember("defaultValue");
 startMap();
 whenWritten("storeName", knownStore);
 whenWritten("dropoff.phone", () => void knownCustomer());

@@ -58,6 +58,7 @@ const look = async (adopt) => {
 
 /** @param {Adopt} adopt */
 export const lookBeyondSoon = (adopt) => {
+  asked += 1; // an answer that is under way is to another question
   clearTimeout(timer);
   timer = setTimeout(look, 300, adopt);
 };

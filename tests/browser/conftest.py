@@ -192,6 +192,28 @@ async def offer_lasts(site: Site, seconds: int, **changes: Any) -> None:
     assert changed.status_code == 200, changed.text
 
 
+@asynccontextmanager
+async def comes(page: Page, condition: str, arg: object = None) -> AsyncIterator[None]:
+    """In this block comes what the page shows for a few seconds only: looked for at every change, since it may be over
+    before anybody asks.
+    """
+    await page.evaluate(WATCHED % condition, arg)
+    yield
+    await page.wait_for_function("() => globalThis.came")
+
+
+WATCHED = """(arg) => {
+  const shows = %s;
+  globalThis.came = false;
+  const watching = new MutationObserver(() => {
+    if (!shows(arg)) return;
+    globalThis.came = true;
+    watching.disconnect();
+  });
+  watching.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+
 async def shoot(page: Page, name: str) -> None:
     """Keep a picture of the screen for people to look at."""
     await page.screenshot(path=SCREENS / f"{name}.png")

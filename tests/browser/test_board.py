@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import PHONE, People, Person, check_accessible, check_in_both_themes, offer_lasts, shoot
+from tests.browser.conftest import (
+    PHONE,
+    People,
+    Person,
+    check_accessible,
+    check_in_both_themes,
+    comes,
+    offer_lasts,
+    shoot,
+)
 from tests.conftest import StartNode, running_node
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
@@ -46,13 +55,9 @@ async def test_an_order_appears_is_offered_and_leaves_as_the_driver_accepts(site
         offer_id = await offered(app, delivery)
         app.send("received", offerId=offer_id)
         await expect(row.locator(".chain b.on").nth(1)).to_have_text("received")
-        # Shown for a few seconds only: looked for in every frame.
-        left = asyncio.create_task(
-            board.wait_for_function("(id) => document.getElementById(id)?.textContent.includes('accepted by Dan')",
-                                    arg=f"d-{delivery['id']}")
-        )  # fmt: skip
-        await app.ask("accept", offerId=offer_id)
-        await left
+        says = "(id) => document.getElementById(id)?.textContent.includes('accepted by Dan')"
+        async with comes(board, says, f"d-{delivery['id']}"):
+            await app.ask("accept", offerId=offer_id)
         await expect(board.locator(f"#a-{delivery['id']}")).to_contain_text("Dan")
         await expect(board.locator(f"#v-{dan.id} .state")).to_have_text("Busy")
         await expect(board.locator('[data-n="active"]')).to_have_text("1")
@@ -362,19 +367,21 @@ async def test_worst_comes_first_and_a_new_level_moves_up(site: Site, people: Pe
 
 async def test_focus_and_typed_text_survive_a_flood_of_changes(site: Site, people: People) -> None:
     vic = await people(site.node, "vic", "viewer")
-    deliveries = await asyncio.gather(*(site.delivery() for _ in range(60)))
+    await asyncio.gather(*(site.delivery() for _ in range(60)))
     board = await open_board(vic)
     await expect(board.locator('[data-count="waiting"]')).to_have_text("60")
-    box = board.locator(f"#d-{deliveries[30]['id']} .pick input")
+    feed = site.node.app.state.node.feed
+    flooded = feed._picture.waiting()[:25]  # of more, a slow page would be sent everything anew
+    box = board.locator(f"#d-{flooded[12].id} .pick input")
     await box.check()
     await board.locator("#q").focus()
-    feed = site.node.app.state.node.feed
     for letter in "pizza roma":
         await board.keyboard.type(letter)
         for _ in range(2):
             rev = feed.broadcast.number + 1
-            feed.broadcast.publish("".join(feed_piece(feed, row, rev) for row in feed._picture.waiting()))
-    await expect(board.locator("#rows-waiting tr").first).to_have_attribute("data-rev", str(feed.broadcast.number))
+            feed.broadcast.publish("".join(feed_piece(feed, row, rev) for row in flooded))
+    has_come = "([id, rev]) => Number(document.getElementById(id).dataset.rev) >= rev"
+    await board.wait_for_function(has_come, arg=[f"d-{flooded[0].id}", feed.broadcast.number])
     await expect(board.locator("#q")).to_be_focused()
     await expect(board.locator("#q")).to_have_value("pizza roma")
     await expect(box).to_be_checked()
@@ -416,6 +423,46 @@ async def test_a_table_that_is_cut_says_so_and_a_zone_or_words_find_the_others(
     await board.fill("#q", "far alpha")
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("Far Alpha")
+
+
+HOLD_WHAT_IS_FOUND = """() => {
+    const plain = globalThis.fetch;
+    const held = new Promise((letGo) => { globalThis.letGo = letGo; });
+    globalThis.fetch = async (input, options) => {
+        const response = await plain(input, options);
+        if (!String(input).startsWith("/board/beyond")) return response;
+        const text = await response.text();
+        globalThis.found = true;
+        await held;
+        return new Response(text, { headers: response.headers });
+    };
+}"""
+EVERY_ZONE = """(far) => {
+    globalThis.cameBack = false;
+    const look = () => { globalThis.cameBack ||= document.getElementById(far) !== null; };
+    new MutationObserver(look).observe(document.getElementById("rows-waiting"), { childList: true });
+    const zone = document.getElementById("zone");
+    zone.value = "";
+    zone.dispatchEvent(new Event("change"));
+    globalThis.letGo();
+}"""
+
+
+async def test_what_was_found_for_the_filter_before_comes_to_no_list(
+    site: Site, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.store.reads.board.SHOWN_LIMIT", 1)
+    near = await site.delivery(zone="near")
+    far = await site.delivery(zone="far")
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    await board.evaluate(HOLD_WHAT_IS_FOUND)
+    await board.select_option("#zone", "far")
+    await board.wait_for_function("() => globalThis.found")
+    async with board.expect_response("**/board/rows*"):
+        await board.evaluate(EVERY_ZONE, f"d-{far['id']}")
+    await expect(board.locator(f"#d-{near['id']}")).to_be_visible()
+    assert not await board.evaluate("globalThis.cameBack")
 
 
 async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None:
@@ -480,14 +527,8 @@ async def test_what_was_cancelled_is_selected_no_more(site: Site, people: People
     board = await open_board(alice)
     await board.locator(f"#d-{delivery['id']} .pick input").check()
     await expect(board.locator("#bulk-count")).to_have_text("1 selected")
-    # The row is shown for a few seconds only: looked for in every frame.
-    dropped = asyncio.create_task(
-        board.wait_for_function(
-            "() => document.querySelector('tr[data-gone]') && document.getElementById('bulk').hidden"
-        )
-    )
-    await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "x"})
-    await dropped
+    async with comes(board, "() => document.querySelector('tr[data-gone]') && document.getElementById('bulk').hidden"):
+        await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "x"})
 
 
 async def test_the_pages_of_one_delivery_and_driver_are_live(site: Site, people: People) -> None:
@@ -661,10 +702,13 @@ async def test_no_row_moves_under_a_still_pointer_while_75_orders_change(site: S
     # 20 have ended, three of them above the pointer; 15 climb past the 5 others; 40 are new, and the oldest of all.
     gone = [*first, *[d["id"] for d in made if d["id"] not in first and d["id"] != aimed][:17]]
     climb = [d for d in made if d["id"] not in gone and d["id"] != aimed][-15:]
+    # On a busy machine all this takes longer than a pointer may rest.
     await asyncio.gather(*(site.shop.post(f"/deliveries/{over}/cancel", json={"reason": "x"}) for over in gone))
+    await at.hover(position={"x": 280, "y": 9})
     new = await asyncio.gather(*(site.delivery() for _ in range(40)))
+    await at.hover(position={"x": 290, "y": 9})
     await asyncio.gather(*(older(site, delivery, 6) for delivery in (*climb, *new)))
-    await at.hover(position={"x": 300, "y": 9})  # on a busy machine all this takes longer than a pointer may rest
+    await at.hover(position={"x": 300, "y": 9})
     await site.alice.post(f"/admin/unassigned-orders/{aimed}/acknowledge")
     button = board.locator('[data-take="waiting"]')
     await expect(button).to_contain_text("65 new changes")

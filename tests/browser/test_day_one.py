@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Geolocation, Locator, Page, expect
 
-from tests.browser.phone import tap
+from tests.browser.phone import COUNT_TAKEN, tap
 from tests.conftest import short_folder
 from tests.process import Process
 from tests.spreadsheets import excel_windows
@@ -121,6 +121,7 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
         viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True,
         geolocation=TORSTRASSE, permissions=["geolocation"], locale="en-GB",
     )  # fmt: skip
+    await phone.add_init_script(COUNT_TAKEN)
     drivers = await phone.new_page()
     await drivers.goto(link)
     await watch.tap(drivers.get_by_role("button", name="Start shift"))
@@ -150,6 +151,6 @@ async def _order(page: Page, url: str, watch: Stopwatch) -> None:
             await button.click()
         return "/board/deliveries/" in page.url
 
-    await until(placed, within=60)  # the phone may not have sent its first position yet
+    await until(placed)  # the phone may not have sent its first position yet
     watch.clicks += 1
     watch.lap("the test order is placed")

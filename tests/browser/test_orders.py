@@ -1,14 +1,17 @@
 """The screens of orders and drivers in a real browser: by keyboard, in both themes, on a phone."""
 
 import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Page, Route, expect
 
 from server.contract.views import instant
-from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, check_in_both_themes, shoot
+from tests.browser.conftest import SCREENS, THEMES, People, Person, check_accessible, check_in_both_themes, shoot
 from tests.conftest import StartNode
 from tests.geocoder import serving_places
 from tests.spreadsheets import excel
@@ -17,6 +20,20 @@ from tests.web.conftest import DROPOFF, Site
 EVENING = datetime(2026, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+async def opened_before(person: Person, script: str, path: str) -> tuple[Page, asyncio.Event]:
+    """A page whose script has not come yet, and what lets it come."""
+    came = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await came.wait()
+        await route.continue_()
+
+    await person.context.route(f"**/{script}*.js", late)
+    page = await person.context.new_page()
+    await page.goto(person.url + path, wait_until="commit")
+    return page, came
 
 
 async def test_a_file_is_written_as_the_browsers_language_writes_lists(site: Site, people: People) -> None:
@@ -69,6 +86,7 @@ async def test_an_order_is_found_from_any_screen_by_keyboard(site: Site, people:
     for words in ("kloostri", "dan"):
         await page.get_by_label("Text").fill(words)
         await keys.press("Enter")
+        await expect(page).to_have_url(re.compile(f"q={words}"))
         await expect(page.get_by_role("link", name="A-1")).to_be_visible()
         await expect(page.get_by_role("link", name="LATER-1")).to_be_hidden()
     async with page.expect_download() as download:
@@ -137,15 +155,7 @@ async def test_who_types_faster_than_the_network_gets_the_known_place_too(site: 
     """The fields take what is typed before the script of the form is there."""
     await site.delivery(storeName="Pizza Roma")
     olga = await people(site.node, "Olga", "ops")
-    came = asyncio.Event()
-
-    async def late(route: Route) -> None:
-        await came.wait()
-        await route.continue_()
-
-    await olga.context.route("**/order-form*.js", late)
-    page = await olga.context.new_page()
-    await page.goto(f"{site.node.url}/orders/new", wait_until="commit")
+    page, came = await opened_before(olga, "order-form", "/orders/new")
     await expect(page.locator("#storeName")).to_be_focused()
     await page.keyboard.type("Pizza Roma")
     await page.keyboard.press("Tab")
@@ -155,44 +165,56 @@ async def test_who_types_faster_than_the_network_gets_the_known_place_too(site: 
     await expect(page.locator('[id="pickup.at"]')).to_have_value("52.52, 13.405")
 
 
-async def test_a_position_goes_with_its_address(node: StartNode, people: People) -> None:
+@asynccontextmanager
+async def finding_places(node: StartNode) -> AsyncIterator[Site]:
+    """A node with a geocoder."""
     async with serving_places() as geocoder:
         site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
-        try:
-            made = await site.delivery(pickup={"address": "Torstr. 1"}, dropoff=DROPOFF)
-            olga = await people(site.node, "Olga", "ops", color_scheme="light", reduced_motion="reduce")
-            olga.network_may_fail = True  # a form that is refused is a 422 to the console
-            page = await olga.open(f"/orders/{made['id']}/edit")
-            address, at = page.locator('[id="pickup.address"]'), page.locator('[id="pickup.at"]')
-            await expect(at).to_have_value("52.52, 13.4")
-            await address.fill("Nowhere")
-            await expect(at).to_have_value("")
-            await address.fill("Torstr. 1")
-            await expect(at).to_have_value("52.52, 13.4")
-            await address.fill("Nowhere")
-            await page.get_by_role("button", name="Save").click()
-            await expect(page.get_by_role("alert")).to_contain_text("Address of the store")
-            await at.fill("52.6, 13.5")
-            await address.fill("Main St")
-            await expect(at).to_have_value("52.6, 13.5")
-            await page.get_by_role("button", name="Save").click()
-            await expect(page.locator("#now")).to_contain_text("Main St")
-        finally:
-            await site.close()
+        yield site
+        await site.close()
+
+
+async def test_a_position_typed_before_the_script_is_there_stays_with_another_address(
+    node: StartNode, people: People
+) -> None:
+    async with finding_places(node) as site:
+        made = await site.delivery(pickup={"address": "Torstr. 1"}, dropoff=DROPOFF)
+        olga = await people(site.node, "Olga", "ops")
+        page, came = await opened_before(olga, "order-form", f"/orders/{made['id']}/edit")
+        at = page.locator('[id="pickup.at"]')
+        await at.fill("52.6, 13.5")
+        came.set()
+        await page.wait_for_load_state()
+        await page.locator('[id="pickup.address"]').fill("Main St")
+        await expect(at).to_have_value("52.6, 13.5")
+
+
+async def test_a_position_goes_with_its_address(node: StartNode, people: People) -> None:
+    async with finding_places(node) as site:
+        made = await site.delivery(pickup={"address": "Torstr. 1"}, dropoff=DROPOFF)
+        olga = await people(site.node, "Olga", "ops", color_scheme="light", reduced_motion="reduce")
+        olga.network_may_fail = True  # a form that is refused is a 422 to the console
+        page = await olga.open(f"/orders/{made['id']}/edit")
+        address, at = page.locator('[id="pickup.address"]'), page.locator('[id="pickup.at"]')
+        await expect(at).to_have_value("52.52, 13.4")
+        await address.fill("Nowhere")
+        await expect(at).to_have_value("")
+        await address.fill("Torstr. 1")
+        await expect(at).to_have_value("52.52, 13.4")
+        await address.fill("Nowhere")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Address of the store")
+        await at.fill("52.6, 13.5")
+        await address.fill("Main St")
+        await expect(at).to_have_value("52.6, 13.5")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#now")).to_contain_text("Main St")
 
 
 async def test_a_file_is_previewed_only_once_its_script_is_there(site: Site, people: People) -> None:
     """Before, the browser would load the page again, without the file that was chosen."""
     olga = await people(site.node, "Olga", "ops")
-    came = asyncio.Event()
-
-    async def late(route: Route) -> None:
-        await came.wait()
-        await route.continue_()
-
-    await olga.context.route("**/import*.js", late)
-    page = await olga.context.new_page()
-    await page.goto(f"{site.node.url}/board/drivers/import", wait_until="commit")
+    page, came = await opened_before(olga, "import", "/board/drivers/import")
     preview = page.get_by_role("button", name="Preview")
     await expect(preview).to_be_disabled()
     came.set()

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from server.web.access.users import add_person
 from tests.browser.conftest import PASSWORD, WIDE, Person
-from tests.browser.phone import tap
+from tests.browser.phone import COUNT_TAKEN, tap
 from tests.conftest import StartNode
 from tests.web.conftest import Site, token
 
@@ -47,11 +47,14 @@ async def test_people_and_drivers_stay_under_the_path(node: StartNode, chromium:
     await page.get_by_label("Name").fill("Ada")
     for password in ("wrong", PASSWORD):
         await page.get_by_label("Password").fill(password)
-        await page.get_by_role("button", name="Log in").click()
+        async with page.expect_navigation():
+            await page.get_by_role("button", name="Log in").click()
     await expect(page).to_have_url(f"{ada.url}/orders?q=soup")
     assert {cookie["path"] for cookie in await context.cookies()} == {ROOT}
     for name in SCREENS:
-        await page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True).click()
+        link = page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True)
+        await link.click()
+        await expect(link).to_have_attribute("aria-current", "page")
         await expect(page.locator("main h1, main h2").first).to_be_visible()
 
     await expect(page.locator("#badge")).to_have_text(re.compile("^Live"))
@@ -66,6 +69,7 @@ async def test_people_and_drivers_stay_under_the_path(node: StartNode, chromium:
     assert (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["status"] == "CANCELLED"
 
     driver = await site.driver("Dan")
+    await context.add_init_script(COUNT_TAKEN)
     phone = await ada.open(f"/driver#token={token('driver', driver.id)}")
     await tap(phone.get_by_role("button", name="Start shift"))
     await expect(phone.locator("#line")).to_have_text("Online")
