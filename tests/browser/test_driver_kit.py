@@ -24,7 +24,7 @@ APP = """async ([module, options, moment]) => {
   const listeners = { changed: (state) => states.push(state), free: () => { frees += 1; } };
   globalThis.driver = new DriverClient({ base: location.origin, ...listeners, ...options });
 }"""
-"""Its clocks stand still: however long a tab takes, what was done can be taken back."""
+"""Its clocks do not go on: however long a tab takes, what was done can be taken back."""
 SETTLED = """() => {
   const { now } = Date;
   Date.now = () => now() + 60_000;

@@ -297,7 +297,7 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(shop: Shop) -> No
 
 
 class Turns:
-    """A clock that goes on by the turns of the loop: while this process stands still, with the server in it, no time
+    """A clock that goes on by the turns of the loop: while this process is stopped, and the server in it, no time
     passes.
     """
 
