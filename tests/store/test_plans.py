@@ -52,11 +52,21 @@ SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int FROM pg_
 WHERE schemaname = 'public'"""
 
 
+ONLY_BY_COMMAND = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = off)', name);
+    END LOOP;
+END $$"""
+"""No table is analyzed meanwhile, which would discard its plans."""
+
+
 @pytest.fixture
 async def writing(database_url: str) -> AsyncIterator[Any]:
     """A connection of the write path, with time for many rows on a busy machine."""
     connection = await Database(database_url).connect_for_writing()
     await connection.execute("SET statement_timeout = 0")
+    await connection.execute(ONLY_BY_COMMAND)
     yield connection
     await connection.close()
 
