@@ -670,14 +670,22 @@ async def device_of(site: Site, driver: Driver) -> dict[str, Any]:
 async def expire_token(site: Site, phone: Phone) -> None:
     """The server closes the socket as it does when the token expires; the phone is back with another one."""
     before = await device_token_on(phone)
-    socket = site.node.app.state.node.hub.sockets[phone.driver.id]
-    socket.close(TOKEN_EXPIRED)
+    sockets = site.node.app.state.node.hub.sockets
+    closed = None
 
     async def another() -> bool:
-        return await device_token_on(phone) != before
+        """A phone that has just given a connection up has another one, with the same token."""
+        nonlocal closed
+        socket = sockets.get(phone.driver.id)
+        if await device_token_on(phone) != before:
+            return True
+        if socket not in (None, closed):
+            socket.close(TOKEN_EXPIRED)
+            closed = socket
+        return False
 
     await until(another)
-    await until(lambda: site.node.app.state.node.hub.sockets.get(phone.driver.id) not in (None, socket))
+    await until(lambda: sockets.get(phone.driver.id) not in (None, closed))
     await phone.online()
 
 
