@@ -69,8 +69,7 @@ async def two_drivers(site: Site) -> tuple[Driver, Driver, dict[str, Any]]:
     """Dan has a delivery, Dora is free."""
     dan = await site.driver("Dan", at_work=True)
     delivery, _ = await site.assignment(dan, storeName="Green Bowl")
-    dora = await site.driver("Dora")
-    await dora.move(52.521, 13.405)
+    dora = await site.driver("Dora", at_work=True)
     return dan, dora, delivery
 
 

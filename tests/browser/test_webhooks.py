@@ -1,6 +1,7 @@
 """The screen of webhooks in a real browser, with a real receiver that is slow, wrong, gone and back."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -85,6 +86,8 @@ async def test_a_webhooks_life_from_its_first_test_to_the_last_message(
     await park(site, webhook)
     await expect(number(page, "Parked").locator("b")).to_have_text("2")
     await page.get_by_role("link", name="Parked").click()
+    await expect(page).to_have_url(re.compile("parked"))
+    await expect(page.locator("#badge")).to_contain_text("Live")
     await expect(page.locator("tr[data-row]")).to_have_count(2)
     await check_accessible(page, "webhook-parked")
     await shoot(page, "webhook-parked")
