@@ -188,7 +188,7 @@ export class DriverClient {
   // Send the oldest report that is due and need not wait for another one.
   async settle() {
     const { connection, state, token } = this;
-    if (connection?.state === "online" && state.driver) await this.actions.settle(state.driver.id, (message) => connection.ask(message), now);
+    if (connection?.isOpen && state.driver) await this.actions.settle(state.driver.id, (message) => connection.ask(message), now);
     else if (token !== null && this._isBeside) await this._handIn(token);
   }
 

@@ -134,14 +134,19 @@ export class Connection {
     this.open();
   }
 
+  // Whether messages can be sent: a socket that closes takes none, before it says so.
+  get isOpen() {
+    return this.state === "online" && this._socket !== null && !(this._socket.readyState > OPEN);
+  }
+
   /**
-   * Send without waiting for an answer. Whether it was sent: a socket that closes takes nothing, before it says so.
+   * Send without waiting for an answer. Whether it was sent.
    * @param {Wire.FromDriver} message
    * @returns {boolean}
    */
   tell(message) {
-    if (this.state !== "online" || !this._socket || this._socket.readyState > OPEN) return false;
-    this._socket.send(JSON.stringify(message));
+    if (!this.isOpen) return false;
+    this._socket?.send(JSON.stringify(message));
     return true;
   }
 
@@ -231,7 +236,8 @@ export class Connection {
 
   // Is anybody there? A socket can look open for minutes after its network is gone.
   _probe() {
-    if (this._pongDue || !this.tell({ type: "ping" })) return;
+    if (this._pongDue || this.state !== "online") return;
+    this.tell({ type: "ping" }); // a socket that closes takes it no more, and is given up as one without an answer
     const socket = this._socket;
     this._pongDue = setTimeout(() => this._lost(socket, 0), PONG_WITHIN_MS);
   }
