@@ -178,5 +178,19 @@ async def test_more_than_one_import_takes_is_no_file(site: Site, monkeypatch: py
     assert "more orders than one import takes" in answer.text
 
 
+async def test_test_orders_and_erased_ones_keep_no_order_from_the_file(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: the file has all others, or says that they are too many."""
+    monkeypatch.setattr("server.web.screens.orders_file.FILE_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.orders_for_import.FILE_ROWS", 4)
+    for number in range(8):
+        await site.delivery(sellerOrderId=str(number))
+    await site.node.change("UPDATE deliveries SET details = '{\"test\": true}' WHERE seller_order_id IN ('4', '6')")
+    await site.node.change("UPDATE deliveries SET fingerprint = 'erased' WHERE seller_order_id IN ('5', '7')")
+    file = await file_of(await ops(site))
+    assert [row["sellerOrderId"] for row in rows_of(file)] == ["3", "2", "1", "0"]
+
+
 def test_these_tests_know_every_field_that_is_posted() -> None:
     assert {column.partition(".")[0] for column in COLUMNS} == EVERYTHING.keys()

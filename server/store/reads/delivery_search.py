@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from server.contract.phones import digits_in_any_spelling
 from server.contract.spellings import spellings
-from server.dispatch.model import Delivery, DeliveryStatus
+from server.dispatch.model import ERASED, Delivery, DeliveryStatus
 from server.ids import FIRST_ID, first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.deliveries import JOINS, WHOLE, whole_delivery
+from server.store.reads.pay import IS_REAL
 
 SEARCHABLE: Final = f"""
 coalesce((SELECT delivery_id FROM delivery_search ORDER BY delivery_id DESC LIMIT 1),
@@ -29,7 +30,7 @@ class DeliveryFilter(Struct, frozen=True):
     `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
     characters, is a part of the number, store, addresses, names, phones or notes. `with_drivers`: or of the name of a
     driver who has or had it, and if a driver has the goods, of the name and phone there. A phone number is found in any
-    spelling, words with and without the marks on their letters.
+    spelling, words with and without the marks on their letters. `for_import`: without test orders and erased ones.
     """
 
     status: DeliveryStatus | None = None
@@ -42,6 +43,7 @@ class DeliveryFilter(Struct, frozen=True):
     until: datetime | None = None
     words: str | None = None
     with_drivers: bool = True
+    for_import: bool = False
 
 
 async def find_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
@@ -57,6 +59,8 @@ def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str
         # Spelled out, not a parameter, so that the partial index on open deliveries serves; one of a closed set.
         assert wanted.status in get_args(DeliveryStatus)
         query.both(f"d.status = '{wanted.status}'")
+    if wanted.for_import:
+        query.both(f"{IS_REAL} AND d.fingerprint <> '{ERASED}'")
     query.both("d.zone = {}", wanted.zone)
     query.ids("<", before)
     query.both("d.seller_order_id = {}", wanted.seller_order_id)

@@ -35,14 +35,13 @@ COLUMNS: Final = tuple(columns_in(s.NewDelivery))
 @get(FOR_IMPORT, guards=[OPS])
 async def orders_for_import(request: Call) -> ASGIResponse:
     """All orders of a search, without erased and test ones. Raises 422, also for more than an import takes, and 503."""
-    wanted = await wanted_of(request, chosen_filters(request))
+    wanted = replace(await wanted_of(request, chosen_filters(request)), for_import=True)
     pool = node_of(request).database.pool
     rows: list[Sequence[Cell]] = [COLUMNS]
     async for some in pages_of(request, wanted, FILE_ROWS + 1):
-        real = [delivery for delivery in some if not delivery.erased and not delivery.details.test]
-        ids = [delivery.id for delivery in real]
+        ids = [delivery.id for delivery in some]
         posted, given = await read_posted(pool, ids), await read_given(pool, ids)
-        rows += [_row(_as_posted(one, posted.get(one.id, {}), given.get(one.id, {}))) for one in real]
+        rows += [_row(_as_posted(one, posted.get(one.id, {}), given.get(one.id, {}))) for one in some]
     file = table_file(request, "callboard-orders-for-import.csv", rows)
     if len(rows) - 1 > FILE_ROWS or len(file.body) > LIMIT_BYTES:
         text = later("These are more orders than one import takes: {count} at most, in {megabytes} MB. Find fewer.")
