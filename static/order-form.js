@@ -66,9 +66,9 @@ const fit = () => {
 /** What the form shows as the place of an address, by end. @type {Map<string, {address: string, at: string}>} */
 const located = new Map();
 
-/** @param {"value" | "defaultValue"} as what it shows, or what came with the page: a person may have written before this script */
-const remember = (as) => {
-  for (const end of ENDS) located.set(end, { address: input(`${end}.address`)[as], at: input(`${end}.at`)[as] });
+/** @param {(field: HTMLInputElement) => string} of what it shows, or what came with the page: a person may have written before this script */
+const remember = (of) => {
+  for (const end of ENDS) located.set(end, { address: of(input(`${end}.address`)), at: of(input(`${end}.at`)) });
 };
 
 /**
@@ -100,7 +100,7 @@ const fill = (values) => {
     // The server asks about another address at this position.
     if (at && before instanceof HTMLInputElement) before.value = JSON.stringify([values[`${end}.address`] ?? "", at]);
   }
-  remember("value");
+  remember((field) => field.value);
   draw();
   fit();
 };
@@ -209,7 +209,7 @@ const whenWritten = (name, known) => {
   if (field.value !== field.defaultValue && document.activeElement !== field) known();
 };
 
-remember("defaultValue");
+remember((field) => field.defaultValue);
 startMap();
 whenWritten("storeName", knownStore);
 whenWritten("dropoff.phone", () => void knownCustomer());

@@ -81,10 +81,13 @@ class Hub:
         """The number of a handshake that has just arrived: a newer one has a higher number."""
         return next(self._arrivals)
 
-    def has_newer(self, driver_id: str, arrival: int) -> bool:
-        """Whether a handshake of this driver that arrived later has a socket already: it had less to wait for."""
+    def has_newer(self, driver_id: str, holder: str, arrival: int, *, of_any: bool) -> bool:
+        """Whether a handshake of this device, or `of_any` of the driver's, that arrived later has a socket already.
+
+        That one had less to wait for.
+        """
         socket = self.sockets.get(driver_id)
-        return socket is not None and socket.arrival > arrival
+        return socket is not None and socket.arrival > arrival and (of_any or socket.holder == holder)
 
     def open(
         self,

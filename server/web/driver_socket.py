@@ -110,7 +110,8 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     if isinstance(principal, CloseCode):
         await _close(send, principal)
         return
-    if node.hub.has_newer(principal.subject, arrival):
+    # A device that the driver has chosen takes over, also from another one that came meanwhile.
+    if node.hub.has_newer(principal.subject, holder, arrival, of_any=not handshake.takes_over):
         await _close(send, SUPERSEDED)
         return
     socket = node.hub.open(principal.subject, send, _pings(scope), principal.device, holder, arrival)

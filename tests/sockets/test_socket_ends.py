@@ -17,9 +17,10 @@ from server.sockets.pings import Pings
 from server.sockets.session import RESTARTING, SUPERSEDED
 from server.store.query import DatabaseAway
 from server.store.reads.ending_offers import EndingOffer
+from server.web.access.tokens import holder_of
 from server.web.driver_socket import _read
 from tests.conftest import Node, StartNode
-from tests.driver_app import driver_app, token
+from tests.driver_app import DriverApp, driver_app, token
 from tests.sockets.test_live_sockets import a_driver, until_driver
 from tests.waiting import PATIENCE, until
 
@@ -122,6 +123,36 @@ async def test_a_frame_that_arrives_after_the_close_is_not_carried_out(node: Sta
     assert not await _read(here, socket, receive)
     assert socket.in_flight == 0
     here.hub.ended(socket)
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "asks"])
+async def test_only_a_device_that_the_driver_chose_takes_from_another_that_came_later(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    """The first handshake waits for the database, the other device's does not."""
+    here = await node()
+    hub = here.app.state.node.hub
+    dan = await a_driver(here)
+    other, let_in = token("driver", dan, seconds=1800), asyncio.Event()
+    may_connect = hub.may_connect
+
+    async def waits(driver_id: str, holder: str) -> bool:
+        if holder != holder_of(None, other):
+            await let_in.wait()
+        return bool(await may_connect(driver_id, holder))
+
+    monkeypatch.setattr(hub, "may_connect", waits)
+    first = DriverApp(here.ws_url, token("driver", dan), take_over=chosen)
+    await first.open()
+    async with driver_app(here.ws_url, dan, bearer=other) as later:
+        let_in.set()
+        if chosen:
+            await first.hear("hello")
+            assert await later.until_closed() == SUPERSEDED.code
+        else:
+            assert await first.until_closed() == SUPERSEDED.code
+            assert (await later.ask("ping"))["type"] == "pong"
+    await first.close()
 
 
 async def test_a_late_end_of_an_old_socket_leaves_the_place_of_the_driver(node: StartNode) -> None:
