@@ -1,8 +1,9 @@
 // The socket of a driver's app, and what is sent over it.
 import assert from "node:assert/strict";
-import { mock, test } from "node:test";
+import { test } from "node:test";
 import { DriverClient } from "../../static/driver/client.js";
 import { Connection } from "../../static/driver/connection.js";
+import { Time } from "./time.js";
 
 const HELLO = { type: "hello", serverTime: "2026-02-01T10:00:00.000Z", seq: 1, driver: { id: "d1" }, offers: [], assignments: [], missed: [] };
 
@@ -59,23 +60,19 @@ test("a socket that is closing takes nothing, and whoever asks hears at once tha
   connection.close();
 });
 
-test("a socket that never ends to close is given up, and another one is opened", () => {
-  mock.timers.enable({ apis: ["setTimeout"] });
-  try {
-    const { phone, sockets } = phoneOfTest();
-    const connection = opened(phone);
-    sockets[0].onmessage({ data: '{"type": "hello"}' });
-    sockets[0].readyState = 2;
-    mock.timers.tick(60_000);
-    assert.equal(connection.state, "online");
-    mock.timers.tick(4_000);
-    assert.equal(connection.state, "offline");
-    mock.timers.tick(400);
-    assert.equal(sockets.length, 2);
-    connection.close();
-  } finally {
-    mock.timers.reset();
-  }
+test("a socket that never ends to close is given up, and another one is opened", async (t) => {
+  const time = new Time(t);
+  const { phone, sockets } = phoneOfTest();
+  const connection = opened(phone);
+  sockets[0].onmessage({ data: '{"type": "hello"}' });
+  sockets[0].readyState = 2;
+  await time.pass(60_000);
+  assert.equal(connection.state, "online");
+  await time.pass(4_000);
+  assert.equal(connection.state, "offline");
+  await time.pass(400);
+  assert.equal(sockets.length, 2);
+  connection.close();
 });
 
 test("what is reported while a socket closes is not tried again and again, and goes over the next one", async (t) => {
