@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from server.notify import call_rounds, webhook_outbox
+from server.notify import call_rounds, sender, webhook_outbox
 from tests.conftest import StartNode
 from tests.receiver import Receiver, listening
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Site, problem
 
 __all__ = ["problem"]
@@ -39,7 +39,10 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes seconds takes hundredths of them."""
+    """What takes seconds takes hundredths of them. Only a call that a test holds back is not given up: it would come
+    again.
+    """
+    monkeypatch.setattr(sender, "TIMEOUT_SECONDS", PATIENCE)
     monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.05)

@@ -163,8 +163,9 @@ async def test_a_slow_receiver_delays_nobody_but_itself(site: Site, receiver: Re
 async def test_a_receiver_that_is_down_is_left_alone_for_a_while(
     site: Site, receiver: Receiver, other: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 30.0)
-    monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 30.0)
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 3600.0)
+    for pause in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
+        monkeypatch.setattr(webhook_outbox, pause, 3600.0)
     receiver.status = 503
     webhook = await a_webhook(site, receiver)
     await a_webhook(site, other)

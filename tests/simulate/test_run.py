@@ -111,7 +111,7 @@ async def test_a_piece_of_a_real_day(
     running = await node()
     said: list[str] = []
     # The minute's orders come at 3600, 3620 and 3640 s; this window has the second of them.
-    window = Window(read_day(quick_day), start=3618, seconds=6)
+    window = Window(read_day(quick_day), start=3618, seconds=14)
     tally = await run_day(running.url, access, window, said.append)
     assert said[0].startswith("1 orders and 2 couriers in zone day-")
     zone = said[0].split()[-1]
@@ -129,7 +129,7 @@ async def test_drivers_are_looked_for_so_long_before_an_order_is_ready(
     text = (quick_day / "orders.txt").read_text().replace("\t60\n", "\t75\n")
     (quick_day / "orders.txt").write_text(text)
     running = await node()
-    window = Window(read_day(quick_day), start=3599.5, seconds=2, ahead=600)
+    window = Window(read_day(quick_day), start=3599.5, seconds=10, ahead=600)
     tally = await run_day(running.url, access, window, lambda _: None)
     assert (tally.counts["placed"], tally.counts["offers"]) == (1, 0)
     row = await running.app.state.node.database.pool.fetchrow(
@@ -147,7 +147,7 @@ async def test_what_clearing_up_does_is_no_part_of_the_numbers(
     parameters = quick_day / "instance_parameters.txt"
     parameters.write_text(parameters.read_text().replace("6000\t0\t0\t", "6000\t4\t4\t"))
     running = await node()
-    window = Window(read_day(quick_day), start=3618, seconds=4)
+    window = Window(read_day(quick_day), start=3618, seconds=14)
     tally = await run_day(running.url, access, window, lambda _: None)
     assert (tally.counts["assigned_accepted"], tally.counts["delivered"]) == (1, 0)
     assert tally.own(accepted=True, delivered=False) == 1
@@ -161,7 +161,7 @@ async def test_a_courier_works_from_on_to_off(
     monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
     (quick_day / "couriers.txt").write_text("courier\tx\ty\ton_time\toff_time\nc1\t1\t2\t10\t20\nc2\t3\t4\t20\t30\n")
     running = await node()
-    window = Window(read_day(quick_day), start=20 * 60 - 4, seconds=8)
+    window = Window(read_day(quick_day), start=20 * 60 - 8, seconds=16)
     await run_day(running.url, access, window, lambda _: None)
     rows = await running.app.state.node.database.pool.fetch(
         "SELECT d.name, h.to_state, h.timestamp FROM driver_availability_history h "

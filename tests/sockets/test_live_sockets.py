@@ -14,7 +14,9 @@ from websockets.server import ServerProtocol
 
 from server.ids import new_id
 from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
+from server.sockets import deadline_pings
 from server.sockets.open_socket import SPREAD_MS
+from server.web.access.tokens import GRACE_SECONDS
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.waiting import PATIENCE, until
@@ -174,9 +176,13 @@ async def test_an_expired_token_is_refused_and_one_that_expires_ends_the_session
         assert await app.until_closed() == 4102
     async with driver_app(here.ws_url, dan, bearer=token("ops", "alice", seconds=-31)) as app:
         assert await app.until_closed() == 4101
-    async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=-28)) as app:  # 30 s of grace
-        await app.hear("hello")
-        assert await app.until_closed() == 4102
+    for left in (2, 10, 60):  # seconds of the 30 of grace: a busy machine may need more to connect
+        async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=left - GRACE_SECONDS)) as app:
+            greeted = bool(app.heard)
+            assert await app.until_closed() == 4102
+        if greeted:
+            return
+    raise AssertionError("never greeted")
 
 
 async def test_a_browser_sends_its_token_as_a_subprotocol(node: StartNode) -> None:
@@ -383,14 +389,20 @@ async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_th
     assert (driver["availability"], driver["activeCount"]) == ("available", 0)
 
 
-async def the_deadline_is_near(node: Node, offer_id: str) -> None:
-    """Near enough for the last call, and far enough for its answer."""
+async def the_deadline_is_near(node: Node, offer_id: str, seconds: float) -> None:
+    """Near enough for the last call, and far enough for its answer, also if the machine pauses for a while."""
     await node.change(
-        "UPDATE driver_offers SET expires_at = clock_timestamp() + interval '4 s' WHERE id = $1", offer_id
+        "UPDATE driver_offers SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1",
+        offer_id,
+        seconds,
     )
 
 
-async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_silence(node: StartNode) -> None:
+async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_silence(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline_pings, "ASK_SECONDS", 14.0)
+    monkeypatch.setattr(deadline_pings, "JUDGE_SECONDS", 4.0)
     first, second = await node(), await node()
     dan, dora = await a_driver(first), await a_driver(first, "Dora")
     async with driver_app(second.ws_url, dan) as dans, driver_app(first.ws_url, dora) as doras:
@@ -401,7 +413,7 @@ async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_
         assert (await dans.ask("received", offerId=offer["id"]))["type"] == "ack"
         assert (await doras.ask("location", **THERE))["type"] == "ack"
         dans.stop_reading()  # no close, no answer: what a tunnel looks like
-        await the_deadline_is_near(first, offer["id"])
+        await the_deadline_is_near(first, offer["id"], 14.0)
         assert (await doras.hear("offer"))["offer"]["deliveryId"] == offer["deliveryId"]
         driver = await call(first, "GET", f"/drivers/{dan}")
         assert (driver["connected"], driver["activeCount"]) == (False, 0)
@@ -410,7 +422,10 @@ async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_
         assert_goodbye(dans, "too_slow")
 
 
-async def test_a_silent_phone_that_answers_the_last_call_keeps_its_socket(node: StartNode) -> None:
+async def test_a_silent_phone_that_answers_the_last_call_keeps_its_socket(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline_pings, "ASK_SECONDS", 8.0)
     here = await node()
     dan = await a_driver(here)
     async with driver_app(here.ws_url, dan) as app:
@@ -420,7 +435,7 @@ async def test_a_silent_phone_that_answers_the_last_call_keeps_its_socket(node: 
         assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
         socket = here.app.state.node.hub.sockets[dan]
         before = socket.pings.heard_at
-        await the_deadline_is_near(here, offer["id"])
+        await the_deadline_is_near(here, offer["id"], 8.0)
         assert (await app.hear("assignment"))["assignment"]["source"] == "auto_accepted"
         assert socket.pings.heard_at > before, "it was asked"
         assert (await app.ask("ping"))["type"] == "pong"

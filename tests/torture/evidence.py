@@ -2,6 +2,7 @@
 at rest.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -20,7 +21,8 @@ from tests.torture.pictures import StoredImage
 T = TypeVar("T", bound=Struct)
 Seen = TypeVar("Seen")
 
-READS: Final = 10
+QUIET_WITHIN_SECONDS: Final = 120.0
+"""How long the database is read again because something happened meanwhile."""
 
 RECOVERY_SECONDS: Final = 10.0
 """How long after a fault was healed the system counts as not healthy yet."""
@@ -226,13 +228,14 @@ async def read_together(
     """The database, and what everybody has seen of it, of one moment: read again while something happens in between. A
     phone with an offer that was made after the database was read breaks no promise.
     """
+    deadline = asyncio.get_running_loop().time() + QUIET_WITHIN_SECONDS
     database = await read()
-    for _ in range(READS):
+    while True:
         entries = await seen(database)
         before, database = database, await read()
-        if [event.id for event in database.events[-1:]] == [event.id for event in before.events[-1:]]:
-            break
-    return database, entries
+        nothing_happened = [event.id for event in database.events[-1:]] == [event.id for event in before.events[-1:]]
+        if nothing_happened or asyncio.get_running_loop().time() > deadline:
+            return database, entries
 
 
 async def read_database(url: str) -> Database:

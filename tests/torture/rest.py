@@ -20,9 +20,11 @@ POOL_SIZE: Final = 8
 """`database_pool_size` as the nodes have it by default."""
 LANES: Final = 8
 """Connections of a node besides its pool at most: the write lane, reruns, the lease, questions."""
-INDEX_SECONDS: Final = 20.0
+INDEX_SECONDS: Final = 60.0
 """How long the index of Redis may take to be reconciled: it is looked at every 5 s."""
-QUIET_SECONDS: Final = 10.0
+PHONES_SECONDS: Final = 60.0
+"""How long it may take until every phone has heard what the database says, on the socket that it says."""
+QUIET_SECONDS: Final = 60.0
 """How long it may take until nothing is under way."""
 FINDABLE_SECONDS: Final = 10.0
 """How long a delivery must wait although there is a driver for it, to count as forgotten."""
@@ -32,6 +34,7 @@ _TASK: Final = re.compile(r'task="([^"]*)"')
 _DISPATCHABLE: Final = f"""
 SELECT d.id::text FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
 WHERE {DISPATCHABLE} AND d.zone = '{ZONE}'"""
+_SESSIONS: Final = "SELECT id::text, session_id::text, stream_seq FROM drivers"
 _USE: Final = """
 SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
        count(*) FILTER (WHERE wait_event_type = 'Lock'),
@@ -92,8 +95,8 @@ async def measure(
     drivers = list(drivers)
     connection = await asyncpg.connect(database_url)
     try:
+        phones, rows = await _phones(connection, drivers)
         geo, dispatchable = await _indexed(connection, redis_url)
-        sessions = dict(await connection.fetch("SELECT id::text, session_id::text FROM drivers"))
     finally:
         await connection.close()
     shown = await _all(admin, "/drivers?limit=200")
@@ -107,10 +110,10 @@ async def measure(
 
     await last_seen(still_findable, lambda left: not left, within=FINDABLE_SECONDS, every=1.0)
     return Rest(
-        open_sessions={d.id: d.phone.mirror.session if d.phone.connected else None for d in drivers},
-        sessions=sessions,
+        open_sessions={driver_id: session for driver_id, (session, _) in phones.items()},
+        sessions={driver_id: session for driver_id, (session, _) in rows.items()},
         connected={row["id"]: row["connected"] for row in shown},
-        last_seqs={d.id: d.phone.mirror.seq for d in drivers},
+        last_seqs={driver_id: seq for driver_id, (_, seq) in phones.items()},
         geo=geo,
         dispatchable=dispatchable,
         waiting_shown={row["deliveryId"] for row in waiting},
@@ -119,6 +122,28 @@ async def measure(
         after=before,
         connections_allowed=nodes * (POOL_SIZE + LANES),
     )
+
+
+Heard = dict[str, tuple[str | None, int | None]]
+
+
+async def _phones(connection: Any, drivers: list[Driver]) -> tuple[Heard, Heard]:
+    """The session of each driver and the last number of their stream, by their phone and by the database: as soon as
+    the two agree, or after a while as they are. A message may be on its way, and a phone about to connect.
+    """
+
+    async def both() -> tuple[Heard, Heard]:
+        rows = {driver_id: (session, seq) for driver_id, session, seq in await connection.fetch(_SESSIONS)}
+        phones: Heard = {
+            d.id: (d.phone.mirror.session if d.phone.connected else None, d.phone.mirror.seq) for d in drivers
+        }
+        return phones, rows
+
+    def agree(seen: tuple[Heard, Heard]) -> bool:
+        phones, rows = seen
+        return all(session is not None and rows.get(of) == (session, seq) for of, (session, seq) in phones.items())
+
+    return await last_seen(both, agree, within=PHONES_SECONDS, every=0.2)
 
 
 async def _findable(admin: Caller, delivery_id: str) -> bool:

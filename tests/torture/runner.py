@@ -14,25 +14,32 @@ from msgspec import Struct
 
 from tests.torture import erasing, rest
 from tests.torture.actors.drivers import Driver
+from tests.torture.actors.encore import Encore
 from tests.torture.actors.hooks import Hook
 from tests.torture.actors.people import People
 from tests.torture.actors.scene import Caller, Scene
 from tests.torture.actors.shop import Shop
-from tests.torture.evidence import Database, Evidence, Fault, read_database, read_together
+from tests.torture.commands import commands
+from tests.torture.evidence import Database, Evidence, Fault, Rest, Use, read_database, read_together
 from tests.torture.history import Entry, Histories
+from tests.torture.pulse import Pulse
 from tests.waiting import last_seen
 
 ORDERS_A_DRIVER: Final = 0.08
 """A second, on average: about what drivers can carry who also do other things."""
-TOLD_SECONDS: Final = 15.0
-SETTLE_SECONDS: Final = 90.0
-"""How long it may take, once it is calm, until every delivery in reach is delivered and every webhook message sent."""
+TOLD_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 240.0
+"""How long it may take, once it is calm, until every delivery in reach is delivered, every webhook message sent, and
+every notice of a connected driver recorded as sent: on a busy machine most of it is waiting for the machine.
+"""
 
 # Deliveries nobody can take stay open: those without drivers in their zone, and those that all drivers have rejected.
 _OPEN: Final = """
 SELECT (SELECT count(*) FROM deliveries d WHERE status IN ('SCHEDULED', 'ASSIGNED', 'PICKED_UP', 'RETURNING')
            OR (status = 'READY' AND current_offer_id IS NOT NULL)) AS deliveries,
        (SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL) AS messages,
+       (SELECT count(*) FROM stream_notices n JOIN drivers d ON d.id = n.driver_id
+        WHERE n.sent_at IS NULL AND d.session_id IS NOT NULL) AS notices,
        (SELECT count(*) FROM drivers WHERE availability_until < clock_timestamp() + interval '70 s'
            AND availability = 'on_break') AS breaks"""
 
@@ -97,6 +104,7 @@ class _Run:
         self._histories = histories
         self._admin = Caller(self._scene, histories.of("checker"), self._scene.chance("checker"), "admin", "checker")
         self._people = People(self._scene)
+        self._encore = Encore(self._scene)
         self._hooks = [
             Hook(self._scene, "hook-all", ["*"]),
             Hook(self._scene, "hook-some", ["delivery.created", "delivery.assigned", "delivery.delivered"]),
@@ -110,9 +118,12 @@ class _Run:
         _say(f"{self._plan.drivers} drivers, {self._plan.seconds:g} s of trouble")
         faults: list[Fault] = []
         async with asyncio.TaskGroup() as tasks:
-            actors: list[Actor] = [*drivers, *self._shops, self._people, *self._hooks]
-            for actor in actors:
-                tasks.create_task(actor.live())
+            pulse = Pulse()
+            beating = tasks.create_task(pulse.beat())
+            for driver in drivers:
+                tasks.create_task(driver.live())
+            actors: list[Actor] = [*self._shops, self._people, *self._hooks]
+            until_calm = [tasks.create_task(actor.live()) for actor in actors]
             began = time.monotonic()
             if storm is not None and self._plan.faults:
                 chance = self._scene.chance("storm")
@@ -126,17 +137,15 @@ class _Run:
             await self._scene.rest(max(0.0, self._plan.seconds - (time.monotonic() - began)))
             _say("calm")
             self._scene.calm.set()
+            await asyncio.wait(until_calm)
+            await self._encore.play(drivers)
             await self._settle(drivers)
             _say("measuring at rest")
-            at_rest = await rest.measure(
-                drivers,
-                self._admin,
-                self._stage.database_url,
-                self._stage.redis_url,
-                before,
-                self._plan.nodes,
+            database, (at_rest, entries) = await read_together(
+                lambda: read_database(self._stage.database_url),
+                lambda database: self._seen(database, drivers, before),
             )
-            database, entries = await read_together(lambda: read_database(self._stage.database_url), self._seen)
+            beating.cancel()
             self._scene.over.set()
         await erasing.erase(self._admin, self._stage.database_url, database.proofs.values(), at_rest)
         at_rest.after = await rest.settled_use(
@@ -145,7 +154,7 @@ class _Run:
         for hook in self._hooks:
             await hook.stop()
         self._stage.complaints += self._stage.unforeseen()
-        return Evidence(database, entries, faults, at_rest, self._stage.complaints)
+        return Evidence(database, entries, [*faults, *pulse.pauses], at_rest, self._stage.complaints)
 
     async def _prepare(self) -> list[Driver]:
         """Webhooks before anything that they are to hear of; the policy; the drivers."""
@@ -182,15 +191,25 @@ class _Run:
         if quiet < 3:
             _say(f"not settled after {SETTLE_SECONDS:g} s: {dict(left)}")
 
-    async def _seen(self, database: Database) -> dict[str, list[Entry]]:
-        """The histories, once webhooks have heard of all that is in the database, or after as long as that may take."""
-        sent = {row.id for row in database.webhook_messages}
+    async def _seen(
+        self, database: Database, drivers: Sequence[Driver], before: Use
+    ) -> tuple[Rest, dict[str, list[Entry]]]:
+        """What is measured at rest, and the histories once webhooks have heard of all that is in the database and every
+        command on an open socket is answered, or after as long as that may take.
+        """
+        stage, sent = self._stage, {row.id for row in database.webhook_messages}
+        at_rest = await rest.measure(
+            drivers, self._admin, stage.database_url, stage.redis_url, before, self._plan.nodes
+        )
 
-        async def left() -> set[str]:
-            return sent - {heard.id for hook in self._hooks for heard in hook.heard}
+        async def histories() -> dict[str, list[Entry]]:
+            return self._histories.entries()
 
-        await last_seen(left, lambda ids: not ids, within=TOLD_SECONDS, every=0.2)
-        return self._histories.entries()
+        def is_whole(entries: dict[str, list[Entry]]) -> bool:
+            heard = {heard.id for hook in self._hooks for heard in hook.heard}
+            return sent <= heard and all(c.answers or not c.socket_lasted for c in commands(entries))
+
+        return at_rest, await last_seen(histories, is_whole, within=TOLD_SECONDS, every=0.2)
 
 
 def _say(what: str) -> None:

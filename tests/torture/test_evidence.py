@@ -1,7 +1,10 @@
 """What the checker judges is of one moment."""
 
+from datetime import timedelta
+
 from tests.builders import NOW
-from tests.torture.evidence import Database, EventRow, read_together
+from tests.torture.evidence import Database, EventRow, Evidence, read_together
+from tests.torture.pulse import BEAT_SECONDS, NAME, Pulse
 
 
 def event(number: int) -> EventRow:
@@ -22,3 +25,15 @@ async def test_a_phone_that_heard_of_an_offer_after_the_database_was_read_has_it
 
     database, heard = await read_together(read, seen)
     assert [one.id for one in database.events] == heard == [1, 2, 3]
+
+
+def test_what_was_due_while_the_machine_paused_is_not_forgotten() -> None:
+    due, pulse = NOW.timestamp(), Pulse()
+    done = NOW + timedelta(seconds=16)
+    pulse.felt(due, due + BEAT_SECONDS + 0.9)
+    assert pulse.pauses == []
+    assert Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done)
+    pulse.felt(due + 1, due + 6)
+    assert [pause.name for pause in pulse.pauses] == [NAME]
+    assert not Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done)
+    assert Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done + timedelta(seconds=11))

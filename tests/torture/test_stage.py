@@ -23,7 +23,7 @@ from tests.conftest import short_folder
 from tests.driver_app import driver_app, token
 from tests.torture.faults import FAULTS, storm
 from tests.torture.stage import Stage, Taken
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,7 +34,7 @@ class Patient(random.Random):
     """Everything lasts until the test has seen enough."""
 
     def uniform(self, a: float, b: float) -> float:
-        return 60.0
+        return 600.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -66,7 +66,7 @@ async def broken(stage: Stage, name: str) -> AsyncIterator["asyncio.Task[None]"]
 
 async def post(stage: Stage, index: int, path: str, role: str, **body: Any) -> Any:
     headers = {"Authorization": f"Bearer {token(role, 'test', secret=stage.secret)}"}
-    async with httpx2.AsyncClient(base_url=stage.urls[index]) as client:
+    async with httpx2.AsyncClient(base_url=stage.urls[index], timeout=PATIENCE) as client:
         answer = await client.post(path, json=body, headers=headers)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -104,15 +104,24 @@ async def states(stage: Stage) -> set[str]:
     return set(await asyncio.gather(*map(stage.health, stage.nodes)))
 
 
+async def the_holder(stage: Stage) -> int:
+    """Who dispatches. After a pause of the machine that may be nobody for a moment."""
+
+    async def one() -> tuple[int, ...]:
+        index = await stage.holder()
+        return () if index is None else (index,)
+
+    return (await until(one))[0]
+
+
 async def test_a_stage_starts_with_all_well_and_one_dispatcher(stage: Stage) -> None:
-    assert await stage.holder() in (0, 1)
+    assert await the_holder(stage) in (0, 1)
     assert len({node.node_id for node in stage.nodes} - {None}) == 2
     await an_order_goes_all_the_way(stage)
 
 
 async def test_a_killed_holder_is_gone_and_replaced(stage: Stage) -> None:
-    holder = await stage.holder()
-    assert holder is not None
+    holder = await the_holder(stage)
     before = stage.nodes[holder].pid
     async with broken(stage, "holder-killed"):
         await until(lambda: not psutil.pid_exists(before))
@@ -128,8 +137,7 @@ def holds(stage: Stage, index: int) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_a_stopped_node_answers_nothing_and_its_lease_moves(stage: Stage) -> None:
-    holder = await stage.holder()
-    assert holder is not None
+    holder = await the_holder(stage)
     async with broken(stage, "holder-stopped-long"):
         node = psutil.Process(stage.nodes[holder].pid)
         await until(lambda: node.status() == psutil.STATUS_STOPPED)
@@ -243,7 +251,7 @@ async def test_a_fault_takes_nothing_that_another_plays_with(stage: Stage) -> No
 async def test_a_storm_is_over_when_it_is_over(stage: Stage) -> None:
     names = ["client-reset", "redis-flushed", "postgres-some-terminated", "database-slow"]
     began = asyncio.get_running_loop().time()
-    found = await storm(stage, random.Random(7), names, began + 4.0)
+    found = await storm(stage, random.Random(7), names, began + 10.0)
     assert {one.name for one in found} <= set(names)
     assert len(found) >= 2
     assert all(one.began <= one.healed for one in found)

@@ -15,17 +15,10 @@ from tests.torture.stage import Stage
 SECONDS = 20.0
 DRIVERS = 8
 NODES = 2
-# In a short run on a busy machine no offer may expire, ops may not meet a connected driver, and no order may need a
-# photo.
-MAY_BE_UNTESTED = {
-    "an acknowledged photo or signature is there once, and erased with its delivery",
-    "an offer is auto-accepted only while the driver's phone is connected",
-    "each notice to a driver about an action of others is recorded, with the right status",
-}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_every_promise_is_kept_while_everything_fails(tmp_path: Path) -> None:
     """Another seed each time; `make torture ARGS="--seed …"` replays it for longer."""
     seed = random.randrange(1_000_000)
@@ -35,8 +28,8 @@ async def test_every_promise_is_kept_while_everything_fails(tmp_path: Path) -> N
     verdicts = check(evidence)
     broken = [wrong for verdict in verdicts for wrong in verdict.broken]
     assert not broken, f"seed {seed}\n{table(verdicts)}"
-    assert {verdict.promise for verdict in verdicts if not verdict.checked} <= MAY_BE_UNTESTED, table(verdicts)
-    assert evidence.faults
+    assert all(verdict.checked for verdict in verdicts), f"seed {seed}\n{table(verdicts)}"
+    assert any(fault.name in FAULTS for fault in evidence.faults)
 
 
 def test_every_fault_is_explained() -> None:

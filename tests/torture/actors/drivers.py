@@ -145,6 +145,8 @@ class Driver:
         calm = self._scene.calm.is_set()
         if calm or chance.random() < 0.8:
             self.phone.say(m.Received(offer_id=offer.id), answered=chance.random() < 0.5)
+        if self._scene.keeps_silent(offer.payload.pickup_store_name, offer.id):
+            return
         plan = "accept" if calm else weighted(chance, ANSWERS)
         if plan in ("accept_late", "reject_late"):
             await self._scene.rest(left + chance.uniform(-0.1, 0.6))
@@ -209,7 +211,7 @@ class Driver:
                 await self._pause(0.2, 2.0)
         if chance.random() < 0.5:
             await self._outbox.did(m.Arrived(assignment_id=job.id, where="dropoff"))
-        if chance.random() < 0.12:
+        if chance.random() < 0.12 and not self._scene.calm.is_set():
             await self._fail(job.id)
         taken: set[str] = set()
         if chance.random() < 0.15:

@@ -22,6 +22,8 @@ PIN: Final = "2718"
 """Of every delivery that has one."""
 NOWHERE: Final = "nowhere"
 """A zone without drivers: what is ordered there waits and climbs the whole ladder."""
+LAST_STORE: Final = "last orders"
+"""Where nothing is ordered before it is calm."""
 
 
 class Scene:
@@ -34,6 +36,7 @@ class Scene:
         self.calm = asyncio.Event()
         self.over = asyncio.Event()
         self._secret = secret
+        self._silent_about: str | None = None
 
     def chance(self, name: str) -> random.Random:
         """An actor's own: it is the same for the same seed, whatever others do."""
@@ -42,6 +45,12 @@ class Scene:
     def token(self, role: Role, subject: str) -> str:
         """Good for the whole run."""
         return mint_token(self._secret, role, subject, TOKEN_SECONDS)[0]
+
+    def keeps_silent(self, store_name: str, offer_id: str) -> bool:
+        """Whether this is the one offer that nobody answers: the first one of the last order."""
+        if store_name == LAST_STORE and self._silent_about is None:
+            self._silent_about = offer_id
+        return offer_id == self._silent_about
 
     def port(self, node: int) -> int:
         """Where a node listens now."""
