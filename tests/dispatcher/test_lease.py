@@ -75,7 +75,11 @@ async def test_one_of_two_holds_it(database: Database, run: Run, monkeypatch: py
     assert (await row(database))[0] == holder.node_id
 
 
-async def test_a_killed_holder_is_replaced_when_its_lease_runs_out(database: Database, run: Run) -> None:
+async def test_a_killed_holder_is_replaced_when_its_lease_runs_out(
+    database: Database, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lasts longer than the machine may pause between the end and the look at what is left."""
+    monkeypatch.setattr("server.lease.LASTS_SECONDS", LASTS_SECONDS + 5.0)
     first = await run()
     await until(lambda: first.lease.held)
     second = await run()
@@ -83,7 +87,7 @@ async def test_a_killed_holder_is_replaced_when_its_lease_runs_out(database: Dat
     await first.kill()
     ran_out = await database.pool.fetchval(EXPIRES, DISPATCHER)
     await until(lambda: second.lease.held)
-    assert await database.pool.fetchval(EXPIRES, DISPATCHER) - ran_out >= timedelta(seconds=LASTS_SECONDS)
+    assert await database.pool.fetchval(EXPIRES, DISPATCHER) - ran_out >= timedelta(seconds=LASTS_SECONDS + 5.0)
 
 
 async def test_a_lease_that_is_given_back_moves_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
