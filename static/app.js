@@ -143,7 +143,9 @@
     try {
       await navigator.clipboard.writeText(field.value);
       const label = button.textContent;
-      button.textContent = button.dataset.copied ?? label;
+      const { copied = label } = button.dataset;
+      if (label === copied) return; // it says so still
+      button.textContent = copied;
       setTimeout(() => {
         button.textContent = label;
       }, 2000);

@@ -120,7 +120,8 @@ export class Push {
       if (this._timesOff !== timesOff || this._who?.token !== token) return;
       this._subscription = `${path}/${id}`;
       await (await caches.open(PASS)).put(PASS_KEY, new Response(token));
-      this._set("on");
+      if (this._timesOff === timesOff) this._set("on");
+      else await caches.delete(PASS); // turned off meanwhile: the driver may have left this phone
     } catch {
       this._settle();
       if (this._timesOff === timesOff) this._options.failed();

@@ -253,7 +253,8 @@ async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> Non
     copy = page.get_by_role("button", name="Copy the link")
     await expect(copy).to_be_visible()
     async with comes(page, "() => document.querySelector('[data-copy]').textContent === 'Copied'"):
-        await copy.click()
+        await copy.dblclick()
+    await expect(copy).to_have_text("Copy the link")
     link = await page.get_by_label("Link").input_value()
     assert await page.evaluate("navigator.clipboard.readText()") == link
     assert link.startswith(f"{ada.url}/driver#code=")

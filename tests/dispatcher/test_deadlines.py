@@ -211,7 +211,7 @@ async def test_a_deadline_that_moved_is_kept_at_its_new_time(
     assert (await availability(dispatch, dan))[0] == "on_break"
 
 
-async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> None:
+async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """The offer's delivery is locked by somebody else at the deadline, for longer than a command waits."""
     await dispatch.set_policy(expiry_policy="next_driver")
     await dispatch.a_driver()
@@ -221,8 +221,10 @@ async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> N
         transaction = blocker.transaction()
         await transaction.start()
         await blocker.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
-        await dispatch.reach_deadline(offer_id)
-        answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
+        with monkeypatch.context() as impatient:
+            impatient.setattr(dispatch.node.executor, "_wait_limit", 1.0)
+            await dispatch.reach_deadline(offer_id)
+            answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
         assert isinstance(answer, Refusal)
         await until(lambda: _resting(dispatch, offer_id or ""))
         await transaction.rollback()

@@ -6,8 +6,9 @@ import { Push } from "../../static/driver/push.js";
 /**
  * A browser with push, and a server: what was asked, in order. `subscribing` ends when the push service answers.
  * @param {import("node:test").TestContext} t
+ * @param {() => void} [keeping] called before the pass is kept
  */
-const phone = (t) => {
+const phone = (t, keeping = () => {}) => {
   t.mock.method(globalThis, "setTimeout", () => 0); // the push service has twenty seconds
   /** @type {string[]} */
   const asked = [];
@@ -31,7 +32,15 @@ const phone = (t) => {
   const globals = {
     PushManager: {},
     Notification: { permission: "granted", requestPermission: async () => "granted" },
-    caches: { open: async () => ({ put: async () => asked.push("pass kept") }), delete: async () => true },
+    caches: {
+      open: async () => ({
+        put: async () => {
+          keeping();
+          asked.push("pass kept");
+        },
+      }),
+      delete: async () => asked.push("pass deleted"),
+    },
     /** @param {string} path @param {RequestInit} options */
     fetch: async (path, options) => {
       asked.push(`${options.method} ${path}`);
@@ -70,6 +79,7 @@ for (const forget of [false, true]) {
     answer();
     await on;
     assert.deepEqual(asked.slice(2), [
+      "pass deleted",
       "POST /drivers/d1/push-subscriptions",
       "DELETE /drivers/d1/push-subscriptions/s1",
       "unsubscribe",
@@ -77,3 +87,16 @@ for (const forget of [false, true]) {
     assert.notEqual(push.state, "on");
   });
 }
+
+test("who leaves while the pass is kept leaves none behind", async (t) => {
+  /** @type {Promise<void> | undefined} */
+  let leaving;
+  const one = phone(t, () => {
+    leaving = one.push.turnOff({ forget: true });
+  });
+  one.answer();
+  await one.push.turnOn();
+  await leaving;
+  assert.equal(one.asked.lastIndexOf("pass deleted") > one.asked.indexOf("pass kept"), true);
+  assert.notEqual(one.push.state, "on");
+});

@@ -18,6 +18,7 @@ from tests.simulate.test_day import FILES
 from tests.waiting import PATIENCE, until
 
 QUICK = Habits(reply_seconds=(0.05, 0.3), rejects=0.1, ignores=0.0)
+WILLING = Habits(reply_seconds=(0.05, 0.3), rejects=0.0, ignores=0.0)
 
 
 async def statuses(node: Any, zone: str) -> dict[str, int]:
@@ -107,7 +108,7 @@ async def test_a_piece_of_a_real_day(
     node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.1)
-    monkeypatch.setattr(r, "Habits", lambda: QUICK)
+    monkeypatch.setattr(r, "Habits", lambda: WILLING)
     running = await node()
     said: list[str] = []
     # The minute's orders come at 3600, 3620 and 3640 s; this window has the second of them.
@@ -143,7 +144,7 @@ async def test_what_clearing_up_does_is_no_part_of_the_numbers(
     node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
-    monkeypatch.setattr(r, "Habits", lambda: QUICK)
+    monkeypatch.setattr(r, "Habits", lambda: WILLING)
     parameters = quick_day / "instance_parameters.txt"
     parameters.write_text(parameters.read_text().replace("6000\t0\t0\t", "6000\t4\t4\t"))
     running = await node()
