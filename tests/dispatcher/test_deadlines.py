@@ -198,14 +198,14 @@ async def test_a_deadline_that_moved_is_kept_at_its_new_time(
     dan = await dispatch.a_driver()
     await dispatch.done(c.SetAvailability(dan, "on_break", "rest", ADA, duration_minutes=1))
     await dispatch.execute(
-        "UPDATE drivers SET availability_until = clock_timestamp() + interval '5 s' WHERE id = $1", dan
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '12 s' WHERE id = $1", dan
     )
     await until(lambda: ("break", dan) in dispatch.node.deadlines._dues)
     await dispatch.done(c.TakeBreak(dan, 30, by(dan)))
     dora = await dispatch.a_driver()
     await dispatch.done(c.TakeBreak(dora, 5, by(dora)))
     await dispatch.execute(
-        "UPDATE drivers SET availability_until = clock_timestamp() + interval '5 s' WHERE id = $1", dora
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '12 s' WHERE id = $1", dora
     )
     await until(lambda: _is_available(dispatch, dora, ("available", "break_expired")))
     assert (await availability(dispatch, dan))[0] == "on_break"

@@ -111,11 +111,11 @@ async def test_who_comes_from_another_node_gets_no_older_picture_when_the_read_f
         failed.set()
         raise DatabaseAway("for the test")
 
-    monkeypatch.setattr(reads, "open_deliveries", away)
-    answer = await site.vic.get("/board/rows", params={"at": "0badbeef-3"})
+    with monkeypatch.context() as patched:
+        patched.setattr(reads, "open_deliveries", away)
+        answer = await site.vic.get("/board/rows", params={"at": "0badbeef-3"})
     assert failed.is_set()
     assert answer.status_code == 503, answer.text
-    monkeypatch.undo()
     assert (await site.vic.get("/board/rows", params={"at": "0badbeef-3"})).status_code == 200
 
 
@@ -131,14 +131,14 @@ async def test_the_age_of_the_board_is_that_of_the_last_look_at_what_others_did(
         looked.set()
         raise DatabaseAway("for the test")
 
-    monkeypatch.setattr(reads, "news", away)
-    await asyncio.wait_for(looked.wait(), PATIENCE)
-    age = feed._read_at
     async with board_stream(site.vic, after=position_of(page)) as stream:
-        made = await site.delivery()
-        await stream.hear_row(f"d-{made['id']}")
-        assert feed._read_at == age
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(reads, "news", away)
+            await asyncio.wait_for(looked.wait(), PATIENCE)
+            age = feed._read_at
+            made = await site.delivery()
+            await stream.hear_row(f"d-{made['id']}")
+            assert feed._read_at == age
         await until(lambda: feed._read_at > age)
 
 
@@ -160,12 +160,12 @@ async def test_what_was_read_is_sent_also_when_a_later_read_fails(site: Site, mo
         board_stream(site.vic, about=watched["id"]) as about,
     ):
         await stream.hear_row(f"d-{watched['id']}")
-        monkeypatch.setattr(reads, "deliveries", and_then_fail)
-        monkeypatch.setattr(reads, "alerts", away)
         before = len(about.sent)
-        acknowledged = await site.alice.post(f"/admin/unassigned-orders/{watched['id']}/acknowledge")
-        assert acknowledged.status_code == 200
-        await until(lambda: feed._picture.deliveries[watched["id"]].acknowledged_by)
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(reads, "deliveries", and_then_fail)
+            patched.setattr(reads, "alerts", away)
+            acknowledged = await site.alice.post(f"/admin/unassigned-orders/{watched['id']}/acknowledge")
+            assert acknowledged.status_code == 200
+            await until(lambda: feed._picture.deliveries[watched["id"]].acknowledged_by)
         await stream.hear_row(f"d-{watched['id']}", lambda row: row.cell("ack").text == "alice")
         await until(lambda: any(sent.name == "changed" for sent in about.sent[before:]))

@@ -371,15 +371,15 @@ async def test_what_is_done_is_not_answered_try_again_when_its_expected_times_ca
     async def away(*_: Any) -> Any:
         raise DatabaseAway("for the test")
 
-    monkeypatch.setattr(forecasts, "read_carried", away)
-    path = f"/deliveries/{delivery['id']}"
-    problem(await site.shop.get(path), 503, "try_again")
-    calls = [
-        await site.shop.post(f"{path}/delay", json={"minutes": 5}),
-        await site.shop.post(f"{path}/ready"),
-    ]
-    changed = {"notes": "ring twice", "version": calls[-1].json()["version"]}
-    calls.append(await site.shop.patch(path, json=changed))
-    assert [call.status_code for call in calls] == [200] * 3
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(forecasts, "read_carried", away)
+        path = f"/deliveries/{delivery['id']}"
+        problem(await site.shop.get(path), 503, "try_again")
+        calls = [
+            await site.shop.post(f"{path}/delay", json={"minutes": 5}),
+            await site.shop.post(f"{path}/ready"),
+        ]
+        changed = {"notes": "ring twice", "version": calls[-1].json()["version"]}
+        calls.append(await site.shop.patch(path, json=changed))
+        assert [call.status_code for call in calls] == [200] * 3
     assert (await site.shop.get(path)).json()["notes"] == "ring twice"
