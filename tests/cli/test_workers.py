@@ -41,11 +41,7 @@ async def test_each_worker_is_a_node_and_all_end_together(run: Run, database: An
     process = run("serve", "--port", "0", "--workers", "2")
     url = await process.ready()
     assert await is_up(url)
-
-    async def both() -> bool:
-        return await nodes(database) == 2
-
-    await until(both)  # one that was paused for seconds counts as dead until its next beat
+    assert await nodes(database) == 2
     workers = await pids(process, 2)
     assert await process.end() == 0
     assert not any(psutil.pid_exists(pid) for pid in workers)
@@ -146,20 +142,11 @@ async def test_any_worker_tells_what_all_of_them_count(run: Run) -> None:
         return samples["callboard_workers_counted", None] == 2 and dispatching(samples) == 1
 
     await until(all_answered)
-
-    async def all_say_the_same() -> bool:
-        """A worker that is busy for longer than the other one waits is left out, and a lease may move meanwhile."""
-        answers = await asyncio.gather(*(scraped(url) for _ in range(8)))  # the kernel spreads them over both
-        assert {samples["callboard_workers", None] for samples in answers} == {2}
-        assert not any(("callboard_redis_connected", None) in samples for samples in answers)
-        return all(
-            samples["callboard_workers_counted", None] == 2
-            and dispatching(samples) == 1
-            and {samples["callboard_redis_connected", worker] for worker in "01"} == {1}
-            for samples in answers
-        )
-
-    await until(all_say_the_same)
+    for samples in await asyncio.gather(*(scraped(url) for _ in range(8))):  # the kernel spreads them over both
+        assert samples["callboard_workers", None] == 2
+        assert dispatching(samples) == 1
+        assert {samples["callboard_redis_connected", worker] for worker in "01"} == {1}
+        assert ("callboard_redis_connected", None) not in samples
     psutil.Process(min(before)).kill()
     await until(lambda: len({worker.pid for worker in process.workers} - before) == 1)
     await until(all_answered)

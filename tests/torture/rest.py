@@ -20,11 +20,11 @@ POOL_SIZE: Final = 8
 """`database_pool_size` as the nodes have it by default."""
 LANES: Final = 8
 """Connections of a node besides its pool at most: the write lane, reruns, the lease, questions."""
-INDEX_SECONDS: Final = 60.0
+INDEX_SECONDS: Final = 20.0
 """How long the index of Redis may take to be reconciled: it is looked at every 5 s."""
-PHONES_SECONDS: Final = 60.0
+PHONES_SECONDS: Final = 10.0
 """How long it may take until every phone has heard what the database says, on the socket that it says."""
-QUIET_SECONDS: Final = 60.0
+QUIET_SECONDS: Final = 10.0
 """How long it may take until nothing is under way."""
 FINDABLE_SECONDS: Final = 10.0
 """How long a delivery must wait although there is a driver for it, to count as forgotten."""

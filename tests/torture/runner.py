@@ -27,10 +27,10 @@ from tests.waiting import last_seen
 
 ORDERS_A_DRIVER: Final = 0.08
 """A second, on average: about what drivers can carry who also do other things."""
-TOLD_SECONDS: Final = 60.0
-SETTLE_SECONDS: Final = 240.0
+TOLD_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 90.0
 """How long it may take, once it is calm, until every delivery in reach is delivered, every webhook message sent, and
-every notice of a connected driver recorded as sent: on a busy machine most of it is waiting for the machine.
+every notice of a connected driver recorded as sent.
 """
 
 # Deliveries nobody can take stay open: those without drivers in their zone, and those that all drivers have rejected.
