@@ -157,8 +157,10 @@ async def test_an_evening_with_a_bad_network_is_reported_once_and_in_order(
         await cut(dans)
         await dans.press("Returned to the store")
         await saved(dans, "completed")
+        await dans.context.set_offline(False)
+        await dans.online()
         await sleeps(dans)
-        await restored(dans)
+        await until(lambda: nothing_kept(dans.page))
         assert await status(site, second) == "RETURNED"
         assert await events(site, second) == ["delivery.picked_up", "delivery.returning", "delivery.returned"]
 

@@ -489,7 +489,6 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
     dan = await site.driver("Dan")
     at = {"latitude": 52.51, "longitude": 13.4, "accuracy": 12}
     async with phone(chromium, site, dan, query="", permissions=["geolocation"], geolocation=at) as dans:
-        dans.owner.network_may_fail = True
         await dans.online()
         await expect(dans.page.locator("#whereabouts")).to_be_hidden()
         where = "SELECT lat FROM driver_positions WHERE driver_id = $1"
@@ -499,6 +498,7 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
         await site.assignment(dan)
         await dans.context.set_geolocation({"latitude": 52.508, "longitude": 13.405, "accuracy": 12})
         await until(lambda: _near(site, where, dan, 52.508))
+        dans.owner.network_may_fail = True
         await dans.context.set_offline(True)
         question = dans.page.get_by_role("dialog", name="You are 1.3 km away from the store. Picked up anyway?")
         await dans.press("Picked up")

@@ -161,10 +161,12 @@ async def test_a_tab_that_waits_starts_no_shift_for_the_next_driver(chromium: Br
     async with phone(chromium, site, dan, started=False) as dans:
         await dans.press("Start shift")
         await stop_clock(dans)
+        first = await times(site, "driver.connected")
         used = replace(dans, page=await dans.owner.open(f"/driver?{HERE}"))
         await used.online()
         await expect(in_another_tab(dans.page)).to_be_visible()
         before = await times(site, "driver.connected")
+        assert before == first + 1
         await tap_after(used, used.page.get_by_label("Menu"))
         await tap_after(used, button(used, "Remove me from this device"))
         await tap_after(used, button(used, "Sign out"))

@@ -170,8 +170,10 @@ async def finding_places(node: StartNode) -> AsyncIterator[Site]:
     """A node with a geocoder."""
     async with serving_places() as geocoder:
         site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
-        yield site
-        await site.close()
+        try:
+            yield site
+        finally:
+            await site.close()
 
 
 async def test_a_position_typed_before_the_script_is_there_stays_with_another_address(

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from server.doctor.database import _clock
 from server.doctor.examine import examine
 from server.doctor.findings import Finding
 from server.doctor.settings import check_phones
@@ -148,6 +149,7 @@ async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch
     seconds = re.search(r"([\d.]+) s behind", what)
     assert seconds is not None
     assert float(seconds[1]) == pytest.approx(5000, abs=100)  # the machine may pause while it asks
+    assert [_clock(ahead).how for ahead in (-1.5, -0.5, 0.5, 1.5)] == ["note", "ok", "ok", "note"]
 
 
 async def test_a_clock_that_nothing_keeps_right(settings: Settings, database: Any) -> None:

@@ -225,8 +225,8 @@ async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch, monk
             impatient.setattr(dispatch.node.executor, "_wait_limit", 1.0)
             await dispatch.reach_deadline(offer_id)
             answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
-        assert isinstance(answer, Refusal)
-        await until(lambda: _resting(dispatch, offer_id or ""))
+            assert isinstance(answer, Refusal)
+            await until(lambda: _resting(dispatch, offer_id or ""))
         await transaction.rollback()
     await until(lambda: _closed(dispatch, 1))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.ids import new_id
+from server.process import uvicorn_server
 from server.process.frame_limits import BoundedWebSocket
 from server.sockets.pings import Pings
 from server.sockets.receipts import Receipts
@@ -22,11 +23,11 @@ QUICK = 0.2
 
 
 @pytest.fixture
-async def pinging(node: StartNode) -> AsyncIterator[Site]:
+async def pinging(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """A node that pings its sockets all the time, and waits for the answers however busy the machine is."""
+    monkeypatch.setattr(uvicorn_server, "PING_SECONDS", QUICK)
     site = Site(await node())
-    config = site.node.server.config
-    config.ws_ping_interval, config.ws_ping_timeout = QUICK, PATIENCE
+    site.node.server.config.ws_ping_timeout = PATIENCE
     yield site
     await site.close()
 

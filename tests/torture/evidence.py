@@ -24,6 +24,8 @@ Seen = TypeVar("Seen")
 QUIET_WITHIN_SECONDS: Final = 120.0
 """How long the database is read again because something happened meanwhile."""
 
+PAUSE: Final = "machine paused"
+"""A fault that nobody made (tests/torture/pulse.py): there is nothing to recover from."""
 RECOVERY_SECONDS: Final = 10.0
 """How long after a fault was healed the system counts as not healthy yet."""
 FORGOTTEN_SECONDS: Final = 10.0
@@ -190,7 +192,7 @@ class Evidence(Struct):
             if begin >= end:
                 break
             longest = max(longest, min(fault.began, end) - begin)
-            begin = max(begin, fault.healed + RECOVERY_SECONDS)
+            begin = max(begin, fault.healed + (0.0 if fault.name == PAUSE else RECOVERY_SECONDS))
         return max(longest, end - begin)
 
     def forgotten(self, due: datetime, until: datetime | None) -> bool:

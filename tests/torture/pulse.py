@@ -4,11 +4,10 @@ import asyncio
 import time
 from typing import Final
 
-from tests.torture.evidence import Fault
+from tests.torture.evidence import PAUSE, Fault
 
 BEAT_SECONDS: Final = 0.1
 PAUSE_SECONDS: Final = 1.0
-NAME: Final = "machine paused"
 
 
 class Pulse:
@@ -27,4 +26,4 @@ class Pulse:
     def felt(self, before: float, after: float) -> None:
         """From one beat to the next."""
         if after - before - BEAT_SECONDS > PAUSE_SECONDS:
-            self.pauses.append(Fault(NAME, before, after))
+            self.pauses.append(Fault(PAUSE, before, after))

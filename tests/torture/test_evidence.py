@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from tests.builders import NOW
-from tests.torture.evidence import Database, EventRow, Evidence, read_together
-from tests.torture.pulse import BEAT_SECONDS, NAME, Pulse
+from tests.torture.evidence import PAUSE, Database, EventRow, Evidence, read_together
+from tests.torture.pulse import BEAT_SECONDS, Pulse
 
 
 def event(number: int) -> EventRow:
@@ -34,6 +34,6 @@ def test_what_was_due_while_the_machine_paused_is_not_forgotten() -> None:
     assert pulse.pauses == []
     assert Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done)
     pulse.felt(due + 1, due + 6)
-    assert [pause.name for pause in pulse.pauses] == [NAME]
+    assert [pause.name for pause in pulse.pauses] == [PAUSE]
     assert not Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done)
     assert Evidence(Database(NOW), faults=pulse.pauses).forgotten(NOW, done + timedelta(seconds=11))
