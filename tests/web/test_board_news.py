@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.board import feed
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from tests.conftest import Servers, StartNode
@@ -117,6 +118,26 @@ async def test_who_comes_from_another_node_gets_no_older_picture_when_the_read_f
     assert failed.is_set()
     assert answer.status_code == 503, answer.text
     assert (await site.vic.get("/board/rows", params={"at": "0badbeef-3"})).status_code == 200
+
+
+async def test_a_board_whose_first_read_takes_too_long_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it as long as a read may take."""
+    let_go = asyncio.Event()
+    read = reads.open_deliveries
+
+    async def slow(pool: Any) -> Any:
+        await let_go.wait()
+        return await read(pool)
+
+    monkeypatch.setattr(feed, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(reads, "open_deliveries", slow)
+    assert (await asyncio.wait_for(site.vic.get("/board"), PATIENCE / 2)).status_code == 503
+    let_go.set()
+
+    async def is_shown() -> bool:
+        return (await site.vic.get("/board")).status_code == 200
+
+    await until(is_shown)
 
 
 async def test_the_age_of_the_board_is_that_of_the_last_look_at_what_others_did(

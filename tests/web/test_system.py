@@ -1,13 +1,17 @@
 """Health, metrics, documents."""
 
+import asyncio
 import re
 from typing import Any
 
+import asyncpg
+import pytest
 from litestar.routes import HTTPRoute
 
 from server.paths import STATIC
+from server.web.api import system
 from tests.conftest import StartNode
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from tests.web.conftest import Check, Site
 
 
@@ -28,6 +32,18 @@ async def test_without_redis_a_node_is_degraded_but_ready(node: StartNode) -> No
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert ready.json()["components"]["redis"] == "down"
     await site.close()
+
+
+async def test_a_node_whose_database_does_not_answer_says_so_in_time(
+    site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as late as a read may be, which is minutes in these tests: who balances the load does not wait for that."""
+    monkeypatch.setattr(system, "CHECK_SECONDS", 0.2)
+    blocking = await asyncpg.connect(database_url)
+    await blocking.execute("BEGIN; LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+    ready = await asyncio.wait_for(site.nobody.get("/health/ready"), PATIENCE / 2)
+    await blocking.close()
+    assert (ready.status_code, ready.json()["components"]["database"]) == (503, "down")
 
 
 async def test_requests_are_counted_by_route_not_by_address(site: Site) -> None:
